@@ -1,0 +1,223 @@
+package mitm
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Rotation is the stored state of one policy's CA, from which every next step follows: a reconciler that died between
+// two steps reads it and goes on. Steps: prepare the next CA, publish both in the bundle, sign with the next one, drop the
+// old one. Rotation values are not changed; Apply returns new ones.
+type Rotation struct {
+	// Current signs leaves.
+	Current *CA
+	// Next is trusted before it signs, so that clients know it in time.
+	Next *CA
+	// NextPublished is when every bundle of the policy held Next; zero before.
+	NextPublished time.Time
+	// Previous was replaced by Current and is still trusted. Its key is gone.
+	Previous *x509.Certificate
+	// Switched is when Current began to sign; zero without a Previous.
+	Switched time.Time
+}
+
+// Step is one transition of a Rotation.
+type Step string
+
+// The steps in their order. Wait means that a rotation is under way and something outside has to happen first.
+const (
+	StepNone    Step = "None"
+	StepPrepare Step = "Prepare" // generate Next
+	StepPublish Step = "Publish" // record that every bundle holds Next
+	StepSwitch  Step = "Switch"  // Next becomes Current: leaves are to be issued again
+	StepDrop    Step = "Drop"    // forget Previous
+	StepWait    Step = "Wait"
+)
+
+const (
+	// MinOverlap is how long the old root stays trusted after the switch: a changed Secret reaches a pod within 71
+	// seconds, a day covers nodes that were away.
+	MinOverlap = 24 * time.Hour
+
+	// SwitchDeadline is how long before its end the current CA stops signing, even if pods that do not know the
+	// next one are still running: later, leaves would be shorter than a renewal interval.
+	SwitchDeadline = LeafLifetime
+)
+
+// Facts are what the cluster shows at the time of a step.
+type Facts struct {
+	Now time.Time
+	// BundlesWithoutNext is the number of namespaces whose bundle lacks Next.
+	BundlesWithoutNext int
+	// PodsWithoutNext is the number of running pods whose containers began before their bundle held Next:
+	// programs read trust stores once.
+	PodsWithoutNext int
+	// LeavesOfPrevious is the number of leaves in use that Previous signed.
+	LeavesOfPrevious int
+}
+
+// NextStep says what to do now.
+func (r Rotation) NextStep(f Facts) Step {
+	switch {
+	case r.Current == nil:
+		return StepNone
+	case r.Previous != nil:
+		return r.whileOverlapping(f)
+	case r.Next == nil && f.Now.Before(r.Current.NotAfter().Add(-CARenewBefore)):
+		return StepNone
+	case r.Next == nil:
+		return StepPrepare
+	case r.NextPublished.IsZero() && f.BundlesWithoutNext > 0:
+		return StepWait
+	case r.NextPublished.IsZero():
+		return StepPublish
+	case f.PodsWithoutNext == 0 || !f.Now.Before(r.Current.NotAfter().Add(-SwitchDeadline)):
+		return StepSwitch
+	}
+	return StepWait
+}
+
+func (r Rotation) whileOverlapping(f Facts) Step {
+	if f.LeavesOfPrevious > 0 || f.Now.Before(r.Switched.Add(MinOverlap)) {
+		return StepWait
+	}
+	return StepDrop
+}
+
+// Apply does one step and returns the state to store. rand and name are used by StepPrepare only, as in Generate.
+func (r Rotation) Apply(step Step, f Facts, rand io.Reader, name string) (Rotation, error) {
+	if want := r.NextStep(f); step != want {
+		return r, fmt.Errorf("rotate CA: step %s is not due, %s is", step, want)
+	}
+	switch step {
+	case StepPrepare:
+		next, err := Generate(rand, f.Now, name)
+		if err != nil {
+			return r, fmt.Errorf("rotate CA: %w", err)
+		}
+		r.Next = next
+	case StepPublish:
+		r.NextPublished = f.Now
+	case StepSwitch:
+		return Rotation{Current: r.Next, Previous: r.Current.Root(), Switched: f.Now}, nil
+	case StepDrop:
+		return Rotation{Current: r.Current}, nil
+	}
+	return r, nil
+}
+
+// Trusted is what the workload's bundle holds of this policy: the root in use, the next one, the previous one.
+func (r Rotation) Trusted() []*x509.Certificate {
+	var roots []*x509.Certificate
+	if r.Current != nil {
+		roots = append(roots, r.Current.Root())
+	}
+	if r.Next != nil {
+		roots = append(roots, r.Next.Root())
+	}
+	if r.Previous != nil {
+		roots = append(roots, r.Previous)
+	}
+	return roots
+}
+
+// Chains is every certificate of Trusted and of the chains below, which no upstream may be verified against.
+func (r Rotation) Chains() []*x509.Certificate {
+	certs := r.Trusted()
+	for _, ca := range []*CA{r.Current, r.Next} {
+		if ca != nil {
+			certs = append(certs, ca.Chain()...)
+		}
+	}
+	return certs
+}
+
+// The keys of the Secret that holds a Rotation, in netproxy's own namespace. The first two are those of kubernetes.io/tls.
+const (
+	KeyCert          = "tls.crt"
+	KeyKey           = "tls.key"
+	KeyNextCert      = "next.crt"
+	KeyNextKey       = "next.key"
+	KeyNextPublished = "next.published"
+	KeyPrevious      = "previous.crt"
+	KeySwitched      = "previous.switched"
+)
+
+// RevealData encodes the state, private keys included, as the data of that Secret.
+func (r Rotation) RevealData() (map[string][]byte, error) {
+	if r.Current == nil {
+		return nil, errors.New("encode CA: there is none")
+	}
+	data := map[string][]byte{}
+	if err := putCA(data, KeyCert, KeyKey, r.Current); err != nil {
+		return nil, err
+	}
+	if r.Next != nil {
+		if err := putCA(data, KeyNextCert, KeyNextKey, r.Next); err != nil {
+			return nil, err
+		}
+		putTime(data, KeyNextPublished, r.NextPublished)
+	}
+	if r.Previous != nil {
+		data[KeyPrevious] = encodeCertificates([]*x509.Certificate{r.Previous})
+		putTime(data, KeySwitched, r.Switched)
+	}
+	return data, nil
+}
+
+func putCA(data map[string][]byte, certKey, keyKey string, ca *CA) error {
+	key, err := ca.key.RevealPEM()
+	if err != nil {
+		return fmt.Errorf("encode CA: %w", err)
+	}
+	data[certKey], data[keyKey] = ca.CertificatePEM(), key
+	return nil
+}
+
+func putTime(data map[string][]byte, key string, t time.Time) {
+	if !t.IsZero() {
+		data[key] = []byte(t.UTC().Format(time.RFC3339))
+	}
+}
+
+// ParseRotation reads what RevealData wrote, or a plain kubernetes.io/tls Secret. Everything in it has to be readable,
+// see DecideCA; an expired CA is, and NextStep replaces it.
+func ParseRotation(data map[string][]byte) (Rotation, error) {
+	var r Rotation
+	var errs [5]error
+	r.Current, errs[0] = readCA(data[KeyCert], data[KeyKey])
+	if len(data[KeyNextCert])+len(data[KeyNextKey]) > 0 {
+		r.Next, errs[1] = readCA(data[KeyNextCert], data[KeyNextKey])
+		r.NextPublished, errs[2] = getTime(data, KeyNextPublished)
+	}
+	if len(data[KeyPrevious]) > 0 {
+		r.Previous, errs[3] = parseOne(data[KeyPrevious])
+		r.Switched, errs[4] = getTime(data, KeySwitched)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return Rotation{}, fmt.Errorf("read the state of the CA: %w", err)
+	}
+	return r, nil
+}
+
+func parseOne(data []byte) (*x509.Certificate, error) {
+	certs, err := ParseCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", KeyPrevious, err)
+	}
+	return certs[0], nil
+}
+
+func getTime(data map[string][]byte, key string) (time.Time, error) {
+	if len(data[key]) == 0 {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, string(data[key]))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	return t, nil
+}
