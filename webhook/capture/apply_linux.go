@@ -1,0 +1,64 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/userdata"
+)
+
+// Apply replaces the whole table with rs in one transaction: there is no
+// moment at which only a part of the rules holds. The network namespace is the
+// one of conn. It needs CAP_NET_ADMIN there and a kernel with nf_tables (NAT,
+// redirect, reject and conntrack); the error says so when it is missing.
+func Apply(conn *nftables.Conn, rs Ruleset) error {
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: rs.Table}
+	// Deleting a table that does not exist is an error, adding one that exists is not.
+	conn.AddTable(table)
+	conn.DelTable(table)
+	conn.AddTable(table)
+	for _, c := range rs.Chains {
+		if err := addChain(conn, table, c); err != nil {
+			return err
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("program table inet %s: %w", rs.Table, explain(err))
+	}
+	return nil
+}
+
+func addChain(conn *nftables.Conn, table *nftables.Table, c Chain) error {
+	hook, policy := nftables.ChainHookOutput, nftables.ChainPolicyAccept
+	if c.Hook == Input {
+		hook = nftables.ChainHookInput
+	}
+	if c.Policy == Drop {
+		policy = nftables.ChainPolicyDrop
+	}
+	chain := conn.AddChain(&nftables.Chain{
+		Name: c.Name, Table: table, Type: nftables.ChainType(c.Type), Hooknum: hook,
+		Priority: nftables.ChainPriorityRef(nftables.ChainPriority(c.Priority)), Policy: &policy,
+	})
+	for _, r := range c.Rules {
+		exprs, err := r.compile()
+		if err != nil {
+			return err
+		}
+		comment := userdata.AppendString(nil, userdata.TypeComment, r.Comment)
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs, UserData: comment})
+	}
+	return nil
+}
+
+func explain(err error) error {
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%w (needs CAP_NET_ADMIN)", err)
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EPROTONOSUPPORT):
+		return fmt.Errorf("%w (needs the kernel modules nf_tables, nft_nat, nft_redir, nft_reject_inet and nft_ct)", err)
+	}
+	return err
+}
