@@ -133,10 +133,7 @@ func TestLeafLife(t *testing.T) {
 }
 
 func TestFiveThousandDomains(t *testing.T) {
-	domains := make([]string, 0, 5000)
-	for i := range 5000 {
-		domains = append(domains, fmt.Sprintf("host-%d.example.com", i))
-	}
+	domains := manyDomains(5000)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(domains), func(i, j int) { domains[i], domains[j] = domains[j], domains[i] })
 	ca := newCA(t, 1)
 	leaf := newLeaf(t, ca, domains...)
@@ -145,6 +142,31 @@ func TestFiveThousandDomains(t *testing.T) {
 	}
 	if err := handshake(t, ca, leaf, "host-4999.example.com"); err != nil {
 		t.Error(err)
+	}
+}
+
+func manyDomains(n int) []string {
+	domains := make([]string, 0, n)
+	for i := range n {
+		domains = append(domains, fmt.Sprintf("host-%d.example.com", i))
+	}
+	return domains
+}
+
+func TestTooLargeFor(t *testing.T) {
+	ca := newCA(t, 1)
+	for n, want := range map[int][]string{1000: nil, 1500: {"Java"}, 5000: {"Java", "OpenSSL"}, 12000: {"Java", "OpenSSL", "Go"}} {
+		leaf := newLeaf(t, ca, manyDomains(n)...)
+		var got []string
+		for _, limit := range leaf.TooLargeFor() {
+			got = append(got, limit.Client)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d domains (-want +got):\n%s", n, diff)
+		}
+		if err := handshake(t, ca, leaf, "host-0.example.com"); (err == nil) == slices.Contains(want, "Go") {
+			t.Errorf("%d domains: handshake with Go: %v", n, err)
+		}
 	}
 }
 
