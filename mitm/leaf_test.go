@@ -164,8 +164,11 @@ func TestTooLargeFor(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d domains (-want +got):\n%s", n, diff)
 		}
-		if err := handshake(t, ca, leaf, "host-0.example.com"); (err == nil) == slices.Contains(want, "Go") {
-			t.Errorf("%d domains: handshake with Go: %v", n, err)
+		if slices.Contains(want, "Go") {
+			continue // both ends would write into the pipe until the deadline
+		}
+		if err := handshake(t, ca, leaf, "host-0.example.com"); err != nil {
+			t.Errorf("%d domains: %v", n, err)
 		}
 	}
 }
