@@ -1,0 +1,129 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Options say what a lab looks like. The zero value is one pod.
+type Options struct {
+	// Pods is the number of pods, 1 to 250; 0 means 1.
+	Pods int
+	// RunDir is where the proxy may write in its container (its admin socket);
+	// empty means /run/netproxy.
+	RunDir string
+	// Closed is passed to the packet filter: destinations that stay closed
+	// under default Allow, for traffic that is not TCP.
+	Closed []netip.Prefix
+	// Search are the search domains of the pods' resolv.conf; nil means those
+	// that Kubernetes gives to a pod in the namespace default.
+	Search []string
+}
+
+// Lab is a running world: the Internet, its DNS, and pods.
+type Lab struct {
+	World  *World
+	Ledger *Ledger
+	Pods   []*Pod
+	// IPv6 says whether the kernel has it; the lab is IPv4 only otherwise.
+	IPv6 bool
+
+	opts Options
+	platform
+	servers []interface{ close() error }
+}
+
+// New builds a lab in the namespaces of this process, which must be [Inside].
+// There is one lab at a time in a process.
+func New(ctx context.Context, opts Options) (*Lab, error) {
+	if opts.Pods == 0 {
+		opts.Pods = 1
+	}
+	if opts.RunDir == "" {
+		opts.RunDir = "/run/netproxy"
+	}
+	if opts.Search == nil {
+		opts.Search = []string{"default.svc.cluster.local", "svc.cluster.local", "cluster.local"}
+	}
+	if opts.Pods < 1 || opts.Pods > 250 {
+		return nil, fmt.Errorf("a lab has 1 to 250 pods, not %d", opts.Pods)
+	}
+	l := &Lab{opts: opts, Ledger: newLedger()}
+	platform, err := newPlatform(l)
+	if err != nil {
+		return nil, err
+	}
+	l.platform = platform
+	if err := l.build(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) build(ctx context.Context) error {
+	families := []int{4}
+	if l.IPv6 {
+		families = append(families, 6)
+	}
+	world, err := newWorld(families...)
+	if err != nil {
+		return err
+	}
+	l.World = world
+	l.Ledger.owners = world.Owners
+	upstream, err := startUpstream(ctx, l.World, l.Ledger, l.Resolvers())
+	if err != nil {
+		return err
+	}
+	l.servers = append(l.servers, upstream)
+	names, err := startDNS(ctx, l.World, l.Ledger, l.Resolvers())
+	if err != nil {
+		return err
+	}
+	l.servers = append(l.servers, names)
+	for n := range l.opts.Pods {
+		p, err := l.newPod(n)
+		if err != nil {
+			return err
+		}
+		l.Pods = append(l.Pods, p)
+	}
+	return nil
+}
+
+// Close stops everything that the lab started. The namespaces end with the
+// process.
+func (l *Lab) Close() error {
+	var errs []error
+	for _, p := range l.Pods {
+		errs = append(errs, p.close())
+	}
+	for _, s := range l.servers {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(append(errs, l.platform.close())...)
+}
+
+// Resolvers are the addresses of the pods' DNS server.
+func (l *Lab) Resolvers() []netip.Addr {
+	all := []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, 10}), netip.MustParseAddr("fd00:10:96::a")}
+	if l.IPv6 {
+		return all
+	}
+	return all[:1]
+}
+
+func (l *Lab) resolvConf() string {
+	var b strings.Builder
+	if len(l.opts.Search) > 0 {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(l.opts.Search, " "))
+	}
+	for _, r := range l.Resolvers() {
+		fmt.Fprintf(&b, "nameserver %s\n", r)
+	}
+	b.WriteString("options ndots:5\n")
+	return b.String()
+}

@@ -1,0 +1,141 @@
+package lab
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// clientAddrs is how many addresses per family the workload has. Several of
+// them make room for more connections at a time.
+const clientAddrs = 4
+
+// Pod is a network and mount namespace with the packet filter of a pod under
+// control. Its workload speaks from ClientAddrs, its proxy from ProxyAddrs.
+type Pod struct {
+	Index       int
+	ProxyAddrs  []netip.Addr
+	ClientAddrs []netip.Addr
+
+	lab    *Lab
+	thread *podThread
+	ns     netNS
+	dir    string
+	turn   atomic.Uint64
+
+	mu    sync.Mutex
+	envoy *Envoy
+	// exposed are programs by their own path and their path in the pod.
+	exposed map[string]string
+}
+
+// address computes the pod's addresses: 10.244.N.0/24 and fd00:10:244:N::/64.
+func (p *Pod) address() {
+	v4 := func(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, byte(p.Index), last}) }
+	v6 := func(last byte) netip.Addr {
+		return netip.AddrFrom16([16]byte{0xfd, 0, 0, 0x10, 2, 0x44, 0, byte(p.Index), 15: last})
+	}
+	p.ProxyAddrs = []netip.Addr{v4(2)}
+	for i := range byte(clientAddrs) {
+		p.ClientAddrs = append(p.ClientAddrs, v4(16+i))
+	}
+	if !p.lab.IPv6 {
+		return
+	}
+	p.ProxyAddrs = append(p.ProxyAddrs, v6(2))
+	for i := range byte(clientAddrs) {
+		p.ClientAddrs = append(p.ClientAddrs, v6(16+i))
+	}
+}
+
+// gateways are the Internet's ends of the pod's link, in the order of ProxyAddrs.
+func (p *Pod) gateways() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range p.ProxyAddrs {
+		b := a.AsSlice()
+		b[len(b)-1] = 1
+		g, _ := netip.AddrFromSlice(b)
+		out = append(out, g)
+	}
+	return out
+}
+
+func podPrefix(a netip.Addr) netip.Prefix {
+	if a.Is4() {
+		return netip.PrefixFrom(a, 24)
+	}
+	return netip.PrefixFrom(a, 64)
+}
+
+// source picks the workload's address for a connection to dst. Loopback needs
+// none.
+func (p *Pod) source(dst netip.Addr) netip.Addr {
+	if dst.IsLoopback() || dst.IsUnspecified() {
+		return netip.Addr{}
+	}
+	n := int(p.turn.Add(1) % clientAddrs)
+	if dst.Is6() && !dst.Is4In6() {
+		n += clientAddrs
+	}
+	if n >= len(p.ClientAddrs) {
+		return netip.Addr{}
+	}
+	return p.ClientAddrs[n]
+}
+
+// IsProxy reports whether a belongs to the pod's proxy, not to its workload.
+func (p *Pod) IsProxy(a netip.Addr) bool {
+	for _, own := range p.ProxyAddrs {
+		if own == a.Unmap() {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Pod) close() error {
+	p.mu.Lock()
+	envoy := p.envoy
+	p.mu.Unlock()
+	var err error
+	if envoy != nil {
+		err = envoy.Stop()
+	}
+	return errors.Join(err, p.thread.close())
+}
+
+// parseListener reads one line of /proc/net/tcp or tcp6.
+func parseListener(line string) (netip.AddrPort, bool) {
+	const listen = "0A"
+	f := strings.Fields(line)
+	if len(f) < 4 || f[3] != listen {
+		return netip.AddrPort{}, false
+	}
+	a, err := parseProcAddr(f[1])
+	return a, err == nil
+}
+
+// parseProcAddr reads ADDRESS:PORT as /proc/net writes it: hexadecimal, the
+// address in words of 32 bits in the machine's byte order (little-endian on
+// everything that Envoy is built for).
+func parseProcAddr(s string) (netip.AddrPort, error) {
+	host, portText, _ := strings.Cut(s, ":")
+	raw, err := hex.DecodeString(host)
+	if err != nil || len(raw)%4 != 0 {
+		return netip.AddrPort{}, fmt.Errorf("parse socket address %q", s)
+	}
+	for i := 0; i < len(raw); i += 4 {
+		raw[i], raw[i+1], raw[i+2], raw[i+3] = raw[i+3], raw[i+2], raw[i+1], raw[i]
+	}
+	addr, ok := netip.AddrFromSlice(raw)
+	port, err := strconv.ParseUint(portText, 16, 16)
+	if err != nil || !ok {
+		return netip.AddrPort{}, fmt.Errorf("parse socket address %q", s)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
+}
