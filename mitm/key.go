@@ -23,7 +23,7 @@ const (
 	minRSABits = 2048
 )
 
-// PrivateKey is a private key that no formatting, logging or marshalling shows: all of them give "[redacted]".
+// PrivateKey is a private key that no formatting, logging or encoding shows: all of them give "[redacted]".
 // RevealPEM is the only way out. The zero value holds no key.
 type PrivateKey struct {
 	// reveal is a closure because fmt prints the unexported fields of an enclosing struct by reflection, around

@@ -64,7 +64,7 @@ func spellings(t *testing.T, k PrivateKey) []string {
 	}
 	block, _ := pem.Decode(reveal(t, k))
 	body := strings.Split(string(pem.EncodeToMemory(block)), "\n")
-	decimals := strings.Trim(fmt.Sprint(scalar[:8]), "[]")
+	decimals := strings.Trim(fmt.Sprintf("%v", scalar[:8]), "[]")
 	number := new(big.Int).SetBytes(scalar).String()
 	return []string{fmt.Sprintf("%x", scalar[:8]), decimals, body[2], number}
 }

@@ -76,7 +76,7 @@ func Issue(ca *CA, domains []string, rand io.Reader, now time.Time) (*Leaf, erro
 }
 
 func leafTemplate(ca *CA, sans sanSet, serial *big.Int, now time.Time) *x509.Certificate {
-	return &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{Organization: []string{organization}, CommonName: leafName},
 		NotBefore:             later(now.Add(-Backdate).UTC().Truncate(time.Second), ca.cert.NotBefore),
@@ -85,8 +85,11 @@ func leafTemplate(ca *CA, sans sanSet, serial *big.Int, now time.Time) *x509.Cer
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		DNSNames:              sans.names,
-		IPAddresses:           sans.netIPs(),
 	}
+	for _, a := range sans.addrs {
+		template.IPAddresses = append(template.IPAddresses, a.AsSlice())
+	}
+	return template
 }
 
 // leafEnd is when a leaf issued now would end.

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -75,14 +74,6 @@ func (s sanSet) texts() []string {
 	}
 	slices.Sort(texts)
 	return texts
-}
-
-func (s sanSet) netIPs() []net.IP {
-	ips := make([]net.IP, 0, len(s.addrs))
-	for _, a := range s.addrs {
-		ips = append(ips, a.AsSlice())
-	}
-	return ips
 }
 
 // minus returns what is in a and not in b, both sorted.

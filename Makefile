@@ -1,0 +1,82 @@
+# Needs Go, Python 3 with pip, bash and make. Everything else is fetched, pinned, when a target needs it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+CONTROLLER_GEN := go run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0
+GOLANGCI_LINT  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+TEST_TIMEOUT ?= 20m
+TESTFLAGS    ?=
+FUZZTIME     ?= 10s
+BENCHFLAGS   ?=
+
+# A result from the cache proves nothing in CI.
+ifeq ($(CI),true)
+TESTFLAGS += -count=1
+endif
+
+# Two packages at a time: many of them start Envoys.
+GO_TEST = go test -p 2 -timeout $(TEST_TIMEOUT) $(TESTFLAGS)
+GO_FILES = find . -name '*.go' -not -path './.*'
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Show in a minute what netproxy does (gets Envoy, runs one policy in the local lab)
+	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; bash hack/demo.sh
+
+.PHONY: test
+test: fmt vet ## Run all tests (gets Envoy)
+	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; $(GO_TEST) ./...
+
+.PHONY: build
+build: ## Build bin/kubectl-netproxy
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-netproxy ./cmd/kubectl-netproxy
+
+.PHONY: generate
+generate: ## Write deepcopy functions and CRDs from api/
+	$(CONTROLLER_GEN) object paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=manifests/crd
+
+.PHONY: golden
+golden: ## Write the golden files anew; read the diff before you commit it
+	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; \
+	packages=$$(go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r path dir; do \
+		if grep -qs 'flag.Bool("update"' "$$dir"/*_test.go; then echo "$$path"; fi; done); \
+	if [[ -z $$packages ]]; then echo "no package has golden files"; else go test -p 2 $$packages -update; fi
+
+.PHONY: fmt
+fmt: ## Fail if a file is not formatted with gofmt
+	@files=$$($(GO_FILES) -exec gofmt -l {} +); \
+	if [[ -n $$files ]]; then printf 'run gofmt -w on:\n%s\n' "$$files"; exit 1; fi
+
+.PHONY: vet
+vet: ## Run go vet
+	@go vet ./...
+
+.PHONY: lint
+lint: ## Check the lint configuration, then run golangci-lint (the first run compiles it)
+	$(GOLANGCI_LINT) config verify
+	$(GOLANGCI_LINT) run
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s each)
+	@grep -rE '^func Fuzz[A-Za-z0-9_]*\(' --include='*_test.go' . | sed -E 's|^(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]*)\(.*|\1 \2|' | sort | \
+	while read -r package target; do \
+		echo "== $$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+.PHONY: bench
+bench: ## Measure against the bare Envoy, mitmproxy and squid (minutes)
+	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; go run ./tests/bench $(BENCHFLAGS)
+
+.PHONY: clean
+clean: ## Remove what the targets made, the downloaded Envoy included
+	rm -rf bin dist .cache/envoy-*
