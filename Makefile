@@ -6,8 +6,7 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-CONTROLLER_GEN := go run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0
-GOLANGCI_LINT  := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 TEST_TIMEOUT ?= 20m
 TESTFLAGS    ?=
@@ -41,8 +40,7 @@ build: ## Build bin/kubectl-netproxy
 
 .PHONY: generate
 generate: ## Write deepcopy functions and CRDs from api/
-	$(CONTROLLER_GEN) object paths=./api/...
-	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=manifests/crd
+	go generate ./api/...
 
 .PHONY: golden
 golden: ## Write the golden files anew; read the diff before you commit it

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
 // store writes and reads a state back, as a reconciler that starts anew does.
@@ -120,7 +122,7 @@ func TestRotationRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{KeyCert: "read CA", KeyKey: "read CA", KeyNextCert: "read CA", KeyNextKey: "read CA", KeyNextPublished: KeyNextPublished} {
+	for key, want := range map[string]string{v1alpha1.CACertKey: "read CA", v1alpha1.CAKeyKey: "read CA", KeyNextCert: "read CA", KeyNextKey: "read CA", KeyNextPublished: KeyNextPublished} {
 		damaged := map[string][]byte{}
 		for k, v := range data {
 			damaged[k] = v

@@ -104,7 +104,7 @@ func checkName(name string) error {
 	if labels[0] == "*" {
 		labels = labels[1:]
 		if len(labels) < 2 {
-			return errors.New("a wildcard needs at least two labels after it")
+			return errors.New("a wildcard needs at least two labels after it, as OpenSSL's clients match no other: list the names")
 		}
 	}
 	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" && last != "" {
