@@ -60,6 +60,9 @@ func TestBundles(t *testing.T) {
 	if !bytes.Equal(workload.PEM(), WorkloadBundle(roots, own.Trusted(), two).PEM()) {
 		t.Error("order and duplicates of the additional CAs change the bundle")
 	}
+	if swapped, err := UpstreamBundle(roots, own.Chains(), two); err != nil || !bytes.Equal(upstream.PEM(), swapped.PEM()) {
+		t.Errorf("order and duplicates of the additional CAs change the upstream bundle: %v", err)
+	}
 	if again := WorkloadBundle(roots, own.Trusted(), roots); len(again) != len(roots)+1 {
 		t.Errorf("roots given again as additional: %d anchors", len(again))
 	}
