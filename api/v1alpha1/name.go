@@ -18,8 +18,10 @@ const (
 
 // idnaProfile is UTS #46, non-transitional, with mapping of case and width, as browsers look names up. It does not judge
 // hyphens and ASCII characters: names such as r3---sn-x.googlevideo.com and _acme.example.com exist, and checkName judges.
-var idnaProfile = idna.New(
-	idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.CheckHyphens(false), idna.StrictDomainName(false))
+func idnaProfile() *idna.Profile {
+	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.CheckHyphens(false),
+		idna.StrictDomainName(false))
+}
 
 // NormalizeName reads one name as a policy or a client writes it and returns what it means: A-labels in lower case
 // without the trailing dot. Addresses, in whatever notation, and ports are errors.
@@ -37,7 +39,7 @@ func normalizeName(s string) (string, error) {
 		return "", err
 	}
 	if !plainASCII(s) {
-		mapped, err := idnaProfile.ToASCII(s)
+		mapped, err := idnaProfile().ToASCII(s)
 		if err != nil {
 			return "", errors.New("no internationalised name (IDNA) has this form; write the name as it is registered")
 		}
