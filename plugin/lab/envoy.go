@@ -82,6 +82,18 @@ func (p *Pod) StartEnvoy(ctx context.Context, opts EnvoyOptions) (*Envoy, error)
 	return e, nil
 }
 
+// RestartEnvoy starts the pod's Envoy again with the same options and the files
+// that are mounted now: it forgets what it has resolved.
+func (p *Pod) RestartEnvoy(ctx context.Context) (*Envoy, error) {
+	p.mu.Lock()
+	running := p.envoy
+	p.mu.Unlock()
+	if running == nil {
+		return nil, errors.New("restart envoy: none was started in this pod")
+	}
+	return p.StartEnvoy(ctx, running.opts)
+}
+
 func (p *Pod) newEnvoy(opts EnvoyOptions) *Envoy {
 	uid, gid := os.Getuid(), os.Getgid()
 	if hasUIDs() {
@@ -105,6 +117,7 @@ func (e *Envoy) Swap(files map[string][]byte) error {
 			config[name] = data
 		}
 	}
+	e.opts.Files = files
 	// The listeners refer to the certificates, not the other way round.
 	return errors.Join(e.tls.write(tls), e.config.write(config))
 }

@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+
+	"github.com/netproxy/netproxy/webhook/capture"
 )
 
 // Streams are the standard streams of a program that runs in the lab.
@@ -54,3 +57,15 @@ func originalDestination(net.Conn) (netip.AddrPort, error) {
 func hasUIDs() bool { return false }
 
 func divert(uint16, []netip.Addr) error { return ErrUnsupported }
+
+// Ping returns [ErrUnsupported].
+func (p *Pod) Ping(netip.Addr, []byte) error { return ErrUnsupported }
+
+// Listening returns [ErrUnsupported].
+func (p *Pod) Listening() ([]netip.AddrPort, error) { return nil, ErrUnsupported }
+
+// Run returns [ErrUnsupported].
+func (p *Pod) Run(*exec.Cmd) error { return ErrUnsupported }
+
+// Capture returns [ErrUnsupported].
+func (p *Pod) Capture(capture.DefaultAction) error { return ErrUnsupported }

@@ -1,0 +1,140 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/netproxy/netproxy/plugin/lab"
+)
+
+// Result is the verdict of one scenario.
+type Result string
+
+// Results.
+const (
+	// Pass: the attack got nowhere, or what has to work works.
+	Pass Result = "PASS"
+	// Leak: the request, a credential or a DNS query went where it must not,
+	// or the client got a success that it must not get.
+	Leak Result = "LEAK"
+	// Fail: nothing leaked, but the answer is not the one that the policy
+	// promises: an allowed request was refused, a denial looks different.
+	Fail Result = "FAIL"
+	// Open: no proxy can close this; Advice says what helps.
+	Open Result = "OPEN"
+	// Skipped: the policy lacks what the scenario needs; Detail says what.
+	Skipped Result = "SKIPPED"
+)
+
+// Outcome is one row of the fronting table.
+type Outcome struct {
+	ID       string `json:"id"`
+	Title    string `json:"scenario"`
+	Category string `json:"category"`
+	SNI      string `json:"sni"`
+	Host     string `json:"host"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
+	Result   Result `json:"result"`
+	Detail   string `json:"detail,omitempty"`
+	Advice   string `json:"advice,omitempty"`
+}
+
+// Scenario is one attack.
+type Scenario struct {
+	// ID is stable and unique: lower case words with hyphens.
+	ID, Title, Category string
+
+	run func(*env) error
+}
+
+// Options are what a run needs.
+type Options struct {
+	Lab *lab.Lab
+	// Pod runs the Envoy under attack. Scenarios about DNS restart it.
+	Pod    *lab.Pod
+	Target Target
+	// Only, when not empty, are the IDs to run.
+	Only []string
+	// Progress, when not nil, is called with every row as it is there.
+	Progress func(Outcome)
+}
+
+// Run gives the target's names addresses on the lab's Internet and runs the
+// scenarios one after the other. The error is about the lab, never about a
+// leak: see [Outcome.Result].
+func Run(ctx context.Context, o Options) ([]Outcome, error) {
+	for _, ep := range o.Target.endpoints() {
+		if _, err := netip.ParseAddr(ep.Name); err != nil {
+			o.Lab.World.Add(ep.Name)
+		}
+	}
+	if o.Target.Denied != "" {
+		o.Lab.World.Add(o.Target.Denied)
+	}
+	only := map[string]bool{}
+	for _, id := range o.Only {
+		only[id] = true
+	}
+	var out []Outcome
+	for _, s := range Scenarios() {
+		if len(only) > 0 && !only[s.ID] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return out, fmt.Errorf("attack: %w", err)
+		}
+		row := s.attempt(ctx, o)
+		out = append(out, row)
+		if o.Progress != nil {
+			o.Progress(row)
+		}
+	}
+	return out, nil
+}
+
+// Scenarios lists all attacks in the order in which they run.
+func Scenarios() []Scenario {
+	var out []Scenario
+	for _, list := range [][]Scenario{
+		controls(), fronting(), hosts(), connections(), http2Attacks(), tunnels(), framing(), paths(),
+		handshakes(), addresses(), rebinding(), names(), ports(), open(),
+	} {
+		out = append(out, list...)
+	}
+	return out
+}
+
+// Bad returns the rows that are a leak or a failure.
+func Bad(rows []Outcome) []Outcome {
+	var out []Outcome
+	for _, r := range rows {
+		if r.Result == Leak || r.Result == Fail {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// errSkip says why a scenario does not apply.
+type errSkip string
+
+func (e errSkip) Error() string { return string(e) }
+
+func (s Scenario) attempt(ctx context.Context, o Options) Outcome {
+	e := &env{
+		ctx: ctx, lab: o.Lab, pod: o.Pod, target: o.Target, token: lab.NewToken(), mark: o.Lab.Ledger.Mark(),
+		out: Outcome{ID: s.ID, Title: s.Title, Category: s.Category, Result: Pass},
+	}
+	err := s.run(e)
+	var skip errSkip
+	switch {
+	case errors.As(err, &skip):
+		e.out.Result, e.out.Detail = Skipped, string(skip)
+	case err != nil:
+		e.out.Result, e.out.Detail = Fail, err.Error()
+	}
+	return e.out
+}

@@ -1,0 +1,125 @@
+package attack
+
+import (
+	"net/http"
+
+	"github.com/netproxy/netproxy/plugin/lab"
+)
+
+const catFronting = "domain fronting"
+
+// stranger is a name that no policy and no DNS knows.
+const stranger = "attacker.lab.invalid"
+
+// fronting sends one name in the handshake and another one in the request.
+func fronting() []Scenario {
+	return []Scenario{
+		{"front-other-h1", "Host is another intercepted name, HTTP/1.1", catFronting, func(e *env) error { return e.frontOther(false) }},
+		{"front-other-h2", "coalescing: :authority is another intercepted name", catFronting, func(e *env) error { return e.frontOther(true) }},
+		{"front-denied-h1", "Host is a denied name, HTTP/1.1", catFronting, func(e *env) error { return e.frontDenied(false) }},
+		{"front-denied-h2", ":authority is a denied name, HTTP/2", catFronting, func(e *env) error { return e.frontDenied(true) }},
+		{"front-stranger-h1", "Host is the attacker's name, HTTP/1.1", catFronting, func(e *env) error { return e.front(stranger, false) }},
+		{"front-stranger-h2", ":authority is the attacker's name, HTTP/2", catFronting, func(e *env) error { return e.front(stranger, true) }},
+		{"front-address-h1", "Host is the attacker's address", catFronting, func(e *env) error { return e.front(lab.Attacker4.String(), false) }},
+		{"front-address6-h2", ":authority is the attacker's IPv6 address", catFronting, func(e *env) error { return e.front("["+lab.Attacker6.String()+"]", true) }},
+		{"front-passthrough-h1", "Host is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(false) }},
+		{"front-passthrough-h2", ":authority is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(true) }},
+		{"front-wildcard-h1", "SNI and Host differ inside one wildcard, HTTP/1.1", catFronting, func(e *env) error { return e.frontWildcard(false) }},
+		{"front-wildcard-h2", "SNI and :authority differ inside one wildcard, HTTP/2", catFronting, func(e *env) error { return e.frontWildcard(true) }},
+		{"front-denied-sni", "SNI is a denied name, Host an intercepted one", catFronting, deniedSNI},
+		{"front-intercepted-address", "SNI absent, Host another name, at an intercepted address", catFronting, frontAddress},
+	}
+}
+
+// front is the permitted request of the first intercepted name, for host.
+func (e *env) front(host string, http2 bool, statuses ...int) error {
+	ep, err := e.intercepted(0)
+	if err != nil {
+		return err
+	}
+	return e.frontAt(ep, host, http2, statuses...)
+}
+
+func (e *env) frontAt(ep Endpoint, host string, http2 bool, statuses ...int) error {
+	dst, err := e.at(ep, false)
+	if err != nil {
+		return err
+	}
+	if len(statuses) == 0 {
+		statuses = []int{http.StatusNotFound}
+	}
+	p := probe{dst: dst, tls: hello1(ep.Name), method: ep.Method, raw: e.h1(ep, host)}
+	if http2 {
+		p = probe{dst: dst, tls: hello2(ep.Name), h2: e.h2(ep, host)}
+	}
+	return e.refused(e.send(p), statuses...)
+}
+
+// frontOther: over HTTP/2 the answer is 421, so that a client that shares
+// connections between names opens another one (RFC 9110, section 15.5.20).
+func (e *env) frontOther(http2 bool) error {
+	other, err := e.intercepted(1)
+	if err != nil {
+		return err
+	}
+	if http2 {
+		return e.front(other.Name, true, http.StatusMisdirectedRequest)
+	}
+	return e.front(other.Name, false)
+}
+
+func (e *env) frontDenied(http2 bool) error {
+	name, err := e.denied()
+	if err != nil {
+		return err
+	}
+	return e.front(name, http2)
+}
+
+func (e *env) frontPassthrough(http2 bool) error {
+	ep, err := e.passthrough()
+	if err != nil {
+		return err
+	}
+	return e.front(ep.Name, http2)
+}
+
+func (e *env) frontWildcard(http2 bool) error {
+	if len(e.target.Wildcards) == 0 {
+		return errSkip("the policy intercepts no wildcard with two names")
+	}
+	pair := e.target.Wildcards[0]
+	if http2 {
+		return e.frontAt(pair[0], pair[1].Name, true, 421)
+	}
+	return e.frontAt(pair[0], pair[1].Name, false)
+}
+
+func deniedSNI(e *env) error {
+	name, err := e.denied()
+	if err != nil {
+		return err
+	}
+	ep, err := e.intercepted(0)
+	if err != nil {
+		return err
+	}
+	dst, err := e.at(ep, false)
+	if err != nil {
+		return err
+	}
+	return e.closed(e.send(probe{dst: dst, tls: hello1(name), method: ep.Method, raw: e.h1(ep, ep.Name)}))
+}
+
+func frontAddress(e *env) error {
+	if len(e.target.Addresses) == 0 {
+		return errSkip("the policy intercepts no address")
+	}
+	ep := e.target.Addresses[0]
+	dst, err := e.at(ep, false)
+	if err != nil {
+		return err
+	}
+	res := e.send(probe{dst: dst, tls: hello1(""), method: ep.Method, raw: e.h1(ep, stranger)})
+	return e.refused(res, http.StatusNotFound)
+}
