@@ -1,0 +1,200 @@
+package xds
+
+import (
+	"fmt"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/netproxy/netproxy/api/v1alpha1"
+)
+
+// maxOwnChains is how many domains, and how many rules, have a filter chain of their own. Beyond it they share that many
+// chains by the hash of their name: a chain costs about 3 KB of configuration and 40 KB of memory, and a revocation then
+// also drains the others in its chain.
+const maxOwnChains = 24
+
+// chainSet collects the filter chains that the matcher tree refers to, once each.
+type chainSet struct {
+	*builder
+	kit    *filterKit
+	names  map[string]string // identity to name with digest
+	chains []*listenerv3.FilterChain
+
+	everyRule    digest
+	addressRules digest
+	domainSums   map[int]digest
+	bucketSums   map[string]digest
+	nameCount    int
+}
+
+func newChainSet(b *builder) *chainSet {
+	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, everyRule: newDigest(), addressRules: newDigest(), bucketSums: map[string]digest{}}
+	for i := range b.plan.Rules {
+		r := &b.plan.Rules[i]
+		s.everyRule = s.everyRule.rule(r)
+		if r.byAddress() {
+			s.addressRules = s.addressRules.rule(r)
+		}
+		if r.Action == v1alpha1.ActionAllow && len(r.HTTP) == 0 {
+			s.nameCount += len(r.Names)
+		}
+	}
+	s.everyRule = s.everyRule.text(string(b.plan.Default))
+	s.addressRules = s.addressRules.text(string(b.plan.Default))
+	s.sumDomains()
+	return s
+}
+
+// put adds the chain of an identity unless it is there.
+func (s *chainSet) put(identity string, sum digest, build func(name string) *listenerv3.FilterChain) string {
+	if name, ok := s.names[identity]; ok {
+		return name
+	}
+	name := identity + "#" + sum.String()
+	s.names[identity] = name
+	s.chains = append(s.chains, build(name))
+	return name
+}
+
+// own is the last part of an identity: the thing itself, or the bucket that it shares.
+func own(text string, count int) string {
+	if count <= maxOwnChains {
+		return text
+	}
+	return bucket(text)
+}
+
+func bucket(text string) string {
+	return fmt.Sprintf("~%02d", uint64(newDigest().text(text))%maxOwnChains)
+}
+
+func (s *chainSet) plaintext() string {
+	return s.put("http", s.everyRule, s.kit.plaintextChain)
+}
+
+func (s *chainSet) intercept(d int) string {
+	domain := &s.plan.Domains[d]
+	kind := "intercept/"
+	if domain.Addr.IsValid() {
+		kind = "intercept-address/"
+	}
+	identity := kind + own(domain.String(), len(s.plan.Domains))
+	sum := s.domainSums[d]
+	if len(s.plan.Domains) > maxOwnChains {
+		sum = s.bucketSums[identity]
+	}
+	return s.put(identity, sum, func(name string) *listenerv3.FilterChain { return s.kit.interceptChain(name, domain) })
+}
+
+// sumDomains digests, for each domain, everything that decides about its requests.
+func (s *chainSet) sumDomains() {
+	s.domainSums = make(map[int]digest, len(s.plan.Domains))
+	for d := range s.plan.Domains {
+		s.domainSums[d] = s.domainSum(d)
+	}
+	for i := range s.plan.names.atoms {
+		a := &s.plan.names.atoms[i]
+		if a.domain < 0 {
+			continue
+		}
+		sum := s.domainSums[a.domain].text(a.text())
+		for _, r := range a.rules {
+			sum = sum.rule(&s.plan.Rules[r])
+		}
+		s.domainSums[a.domain] = sum
+	}
+	for d := range s.plan.Domains {
+		kind := "intercept/"
+		if s.plan.Domains[d].Addr.IsValid() {
+			kind = "intercept-address/"
+		}
+		id := kind + bucket(s.plan.Domains[d].String())
+		s.bucketSums[id] = s.bucketSums[id].number(uint64(s.domainSums[d]))
+	}
+}
+
+func (s *chainSet) domainSum(d int) digest {
+	sum := s.addressRules.text(s.plan.Domains[d].String())
+	for _, h := range s.plan.Domains[d].Headers {
+		sum = sum.text(h.Name).text(h.Value)
+		if c := h.Credential; c != nil {
+			sum = sum.text(c.Secret).text(c.Key).text(c.Prefix)
+		}
+	}
+	return sum
+}
+
+func (s *chainSet) deny(r *Rule) string {
+	identity := "deny/" + own(r.Name, len(s.plan.Rules))
+	return s.put(identity, newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, s.label(r)) })
+}
+
+// label is the rule that a chain's audit records name; a shared chain cannot know it.
+func (s *chainSet) label(r *Rule) string {
+	if len(s.plan.Rules) > maxOwnChains {
+		return ""
+	}
+	return r.Name
+}
+
+func (s *chainSet) denyDefault() string {
+	return s.put("deny/default", newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, "default") })
+}
+
+func (s *chainSet) allowDefault() string {
+	return s.put("tcp/default", s.everyRule, func(name string) *listenerv3.FilterChain {
+		return s.kit.addressChain(name, passage{rule: "default"})
+	})
+}
+
+// allowAddress's digest has the rules that deny addresses: a new one must end what it forbids.
+func (s *chainSet) allowAddress(r *Rule) string {
+	identity := "tcp/" + own(r.Name, len(s.plan.Rules))
+	sum := s.denials(r).rule(r)
+	if len(s.plan.Rules) > maxOwnChains {
+		sum = s.addressRules
+	}
+	return s.put(identity, sum, func(name string) *listenerv3.FilterChain {
+		return s.kit.addressChain(name, passage{rule: s.label(r), audit: s.audited(r)})
+	})
+}
+
+// denials digests the deny rules that can take something away from an allow rule.
+func (s *chainSet) denials(r *Rule) digest {
+	sum := newDigest()
+	for _, d := range s.plan.addressRules(v1alpha1.ActionDeny) {
+		if d.Ports.intersects(r.Ports) && (d.AnyDst || r.AnyDst || len(r.Names) > 0 || overlap(d.Prefixes, r.Prefixes)) {
+			sum = sum.rule(d)
+		}
+	}
+	return sum
+}
+
+// allowName's chain is one per rule and atom, so that a name that goes takes only its own connections along.
+func (s *chainSet) allowName(r *Rule, a *atom, c portClass) string {
+	way := r.way(a)
+	identity := "tls/" + r.Name + "/" + a.text() + c.suffix()
+	sum := s.atomSum(r, a)
+	rule := r.Name
+	if s.nameCount > maxOwnChains {
+		identity = "tls/" + string(way) + "/" + bucket(a.text()) + c.suffix()
+		sum, rule = s.everyRule, ""
+	}
+	return s.put(identity, sum, func(name string) *listenerv3.FilterChain {
+		return s.kit.nameChain(name, passage{rule: rule, way: way, class: c, audit: s.audited(r)})
+	})
+}
+
+func (s *chainSet) atomSum(r *Rule, a *atom) digest {
+	sum := s.denials(r).ports(r.Ports).text(string(r.way(a)))
+	for _, d := range s.plan.atomRules(a, v1alpha1.ActionDeny) {
+		sum = sum.rule(d)
+	}
+	return sum
+}
+
+func (s *chainSet) audited(r *Rule) auditing {
+	if r.Audit {
+		return auditAll
+	}
+	return auditDenials
+}

@@ -1,0 +1,208 @@
+package xds
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+)
+
+// atom is a set of names that every rule and domain treats alike: one exact name, the names below a suffix that no longer
+// atom covers, or every other visible name. A name belongs to its most specific atom, as in Envoy's virtual hosts.
+type atom struct {
+	host   v1alpha1.Host
+	rules  []int // rules whose hosts cover it, in the policy's order
+	domain int   // the intercepted domain, or -1
+	// oneLabel: domain is a wildcard, which stands for one label; names deeper below the suffix are not intercepted.
+	oneLabel bool
+}
+
+func (a *atom) text() string { return a.host.String() }
+
+// nameIndex finds the atom of a name.
+type nameIndex struct {
+	atoms  []atom
+	exact  map[string]int
+	suffix map[string]int
+	other  int
+}
+
+// clusterSuffixes are names that resolve inside the cluster: a Public rule accepts private addresses for them.
+func clusterSuffixes() []string { return []string{"cluster.local"} }
+
+func indexNames(p *Plan) nameIndex {
+	ix := nameIndex{exact: map[string]int{}, suffix: map[string]int{}}
+	ix.other = ix.add(v1alpha1.Host{Kind: v1alpha1.HostAny})
+	for r := range p.Rules {
+		for _, h := range p.Rules[r].Names {
+			ix.add(h)
+		}
+	}
+	for _, h := range p.Passed {
+		ix.add(h)
+	}
+	for _, d := range p.Domains {
+		if d.Name != "" {
+			ix.add(domainHost(d))
+		}
+	}
+	for _, name := range clusterSuffixes() {
+		ix.add(v1alpha1.Host{Kind: v1alpha1.HostSuffix, Name: name})
+	}
+	ix.fill(p)
+	return ix
+}
+
+func domainHost(d Domain) v1alpha1.Host {
+	if d.Wildcard {
+		return v1alpha1.Host{Kind: v1alpha1.HostSuffix, Name: d.Name}
+	}
+	return v1alpha1.Host{Kind: v1alpha1.HostExact, Name: d.Name}
+}
+
+func (ix *nameIndex) add(h v1alpha1.Host) int {
+	switch h.Kind {
+	case v1alpha1.HostExact:
+		return ix.addTo(ix.exact, h)
+	case v1alpha1.HostSuffix:
+		return ix.addTo(ix.suffix, h)
+	case v1alpha1.HostAny:
+		if len(ix.atoms) == 0 {
+			ix.atoms = append(ix.atoms, atom{host: h, domain: -1})
+		}
+		return 0
+	default: // an address is not a name
+		return -1
+	}
+}
+
+func (ix *nameIndex) addTo(m map[string]int, h v1alpha1.Host) int {
+	if i, ok := m[h.Name]; ok {
+		return i
+	}
+	m[h.Name] = len(ix.atoms)
+	ix.atoms = append(ix.atoms, atom{host: h, domain: -1})
+	return m[h.Name]
+}
+
+// fill gives each atom the rules and the domain that cover it.
+func (ix *nameIndex) fill(p *Plan) {
+	own := make([][]int, len(ix.atoms))
+	for r := range p.Rules {
+		for _, h := range p.Rules[r].Names {
+			i := ix.add(h)
+			if n := len(own[i]); n == 0 || own[i][n-1] != r {
+				own[i] = append(own[i], r)
+			}
+		}
+	}
+	for i := range ix.atoms {
+		a := &ix.atoms[i]
+		a.rules = ix.covering(a.host, own)
+	}
+	ix.fillDomains(p)
+}
+
+// covering merges the rules of the atom itself, of the suffixes above it and of "*".
+func (ix *nameIndex) covering(h v1alpha1.Host, own [][]int) []int {
+	lists := [][]int{own[ix.other]}
+	if h.Kind == v1alpha1.HostAny {
+		return lists[0]
+	}
+	if h.Kind == v1alpha1.HostExact {
+		lists = append(lists, own[ix.exact[h.Name]])
+	} else {
+		lists = append(lists, own[ix.suffix[h.Name]])
+	}
+	for parent := range parents(h.Name) {
+		if i, ok := ix.suffix[parent]; ok {
+			lists = append(lists, own[i])
+		}
+	}
+	return mergeSorted(lists)
+}
+
+func mergeSorted(lists [][]int) []int {
+	var only []int
+	filled := 0
+	for _, l := range lists {
+		if len(l) > 0 {
+			only, filled = l, filled+1
+		}
+	}
+	if filled < 2 {
+		return only
+	}
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// parents yields a name without its first label, without its first two, and so on.
+func parents(name string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for {
+			_, rest, ok := strings.Cut(name, ".")
+			if !ok || !yield(rest) {
+				return
+			}
+			name = rest
+		}
+	}
+}
+
+func (ix *nameIndex) fillDomains(p *Plan) {
+	for d := range p.Domains {
+		if p.Domains[d].Name == "" {
+			continue
+		}
+		a := &ix.atoms[ix.add(domainHost(p.Domains[d]))]
+		a.domain, a.oneLabel = d, p.Domains[d].Wildcard
+	}
+	for i := range ix.atoms {
+		a := &ix.atoms[i]
+		if a.domain < 0 && a.host.Kind == v1alpha1.HostExact {
+			a.domain = ix.wildcardAbove(a.host.Name)
+		}
+		if a.domain >= 0 && coveredBy(a.host, p.Passed) {
+			a.domain = -1
+		}
+	}
+}
+
+// wildcardAbove is the wildcard domain that stands for the first label of the name, or -1.
+func (ix *nameIndex) wildcardAbove(name string) int {
+	_, parent, ok := strings.Cut(name, ".")
+	if !ok {
+		return -1
+	}
+	if i, ok := ix.suffix[parent]; ok && ix.atoms[i].oneLabel {
+		return ix.atoms[i].domain
+	}
+	return -1
+}
+
+func coveredBy(h v1alpha1.Host, hosts []v1alpha1.Host) bool {
+	return slices.ContainsFunc(hosts, func(o v1alpha1.Host) bool { return o.Covers(h) })
+}
+
+// find gives the most specific atom of a normalised name.
+func (ix *nameIndex) find(name string) *atom {
+	if i, ok := ix.exact[name]; ok {
+		return &ix.atoms[i]
+	}
+	for parent := range parents(name) {
+		if i, ok := ix.suffix[parent]; ok {
+			return &ix.atoms[i]
+		}
+	}
+	return &ix.atoms[ix.other]
+}
+
+// intercepts says whether TLS to the name is terminated.
+func (ix *nameIndex) intercepts(a *atom, name string) bool {
+	if a.domain < 0 {
+		return false
+	}
+	return !a.oneLabel || strings.Count(name, ".") == strings.Count(a.host.Name, ".")+1
+}

@@ -1,0 +1,259 @@
+package xds
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	httprbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	matchv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	exprv1 "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+)
+
+// policyDefault is the RBAC policy of the default denial; rule names are DNS labels, and one of this name is refused.
+const policyDefault = "default"
+
+// onlyIf allows a request if the condition holds. It is an ALLOW: a condition that cannot be evaluated denies.
+func (b *builder) onlyIf(condition *exprv1.Expr) *httprbacv3.RBAC {
+	policy := anyone(anything())
+	policy.Condition = condition
+	policy.CelConfig = &corev3.CelExpressionConfig{
+		EnableStringFunctions: true, EnableStringConcat: true, EnableStringConversion: true,
+	}
+	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{
+		Action:   rbacv3.RBAC_ALLOW,
+		Policies: map[string]*rbacv3.Policy{"handshake": policy},
+	}}
+}
+
+func anyone(permissions ...*rbacv3.Permission) *rbacv3.Policy {
+	return &rbacv3.Policy{
+		Permissions: permissions,
+		Principals:  []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},
+	}
+}
+
+func anything() *rbacv3.Permission {
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}}
+}
+
+// deniedRules is nil without deny rules for addresses.
+func (b *builder) deniedRules() validated {
+	policies := map[string]*rbacv3.Policy{}
+	for _, r := range b.plan.addressRules(v1alpha1.ActionDeny) {
+		policies[r.Name] = anyone(b.requestPermission(r))
+	}
+	if len(policies) == 0 {
+		return nil
+	}
+	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: policies}}
+}
+
+// addressRBAC denies, as the default, what no rule allows by address. It is nil where the route denies by itself.
+func (b *builder) addressRBAC() validated {
+	var allowed []*rbacv3.Permission
+	for _, r := range b.plan.addressRules(v1alpha1.ActionAllow) {
+		allowed = append(allowed, b.requestPermission(r))
+	}
+	if b.plan.Default == v1alpha1.ActionAllow {
+		allowed = append(allowed, allOf(notThis(b.addressIn(b.plan.special)), b.slashesRefused()))
+	}
+	if len(allowed) == 0 {
+		return nil
+	}
+	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{
+		Action:   rbacv3.RBAC_DENY,
+		Policies: map[string]*rbacv3.Policy{policyDefault: anyone(notThis(anyOf(allowed...)))},
+	}}
+}
+
+// hasFallback says whether a request can be allowed by its address alone.
+func (p *Plan) hasFallback() bool {
+	return p.Default == v1alpha1.ActionAllow || len(p.addressRules(v1alpha1.ActionAllow)) > 0
+}
+
+// requestPermission is a rule's address, ports and http.
+func (b *builder) requestPermission(r *Rule) *rbacv3.Permission {
+	var parts []*rbacv3.Permission
+	if !r.AnyDst {
+		parts = append(parts, b.addressIn(r.Prefixes))
+	}
+	if r.Ports != nil {
+		parts = append(parts, portIn(r.Ports))
+	}
+	return allOf(append(parts, b.httpPermissions(r)...)...)
+}
+
+// httpPermissions is a rule's http.
+func (b *builder) httpPermissions(r *Rule) []*rbacv3.Permission {
+	if len(r.HTTP) == 0 {
+		if r.Action == v1alpha1.ActionAllow {
+			return []*rbacv3.Permission{b.slashesRefused()}
+		}
+		return nil
+	}
+	alternatives := make([]*rbacv3.Permission, len(r.HTTP))
+	for i := range r.HTTP {
+		alternatives[i] = b.matchPermission(&r.HTTP[i], r.Action)
+	}
+	return []*rbacv3.Permission{anyOf(alternatives...)}
+}
+
+func (b *builder) matchPermission(m *HTTPMatch, action v1alpha1.Action) *rbacv3.Permission {
+	var parts []*rbacv3.Permission
+	if len(m.Methods) > 0 {
+		parts = append(parts, headerPermission(methodMatcher(m.Methods)))
+	}
+	if action == v1alpha1.ActionAllow && m.EncodedSlash == RefuseEncodedSlash {
+		parts = append(parts, b.slashesRefused())
+	}
+	var paths []*rbacv3.Permission
+	for _, p := range m.Paths {
+		paths = append(paths, &rbacv3.Permission{Rule: &rbacv3.Permission_UrlPath{UrlPath: &matchv3.PathMatcher{
+			Rule: &matchv3.PathMatcher_Path{Path: pathText(p)},
+		}}})
+	}
+	if len(paths) > 0 {
+		parts = append(parts, anyOf(paths...))
+	}
+	return allOf(parts...)
+}
+
+func pathText(p Path) *matchv3.StringMatcher {
+	if p.Kind == PathPrefix {
+		return &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Prefix{Prefix: p.Text}}
+	}
+	return &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: p.Text}}
+}
+
+// slashesRefused is anything unless some rule opts in: until then Envoy itself refuses encoded slashes.
+func (b *builder) slashesRefused() *rbacv3.Permission {
+	if !b.plan.allowsEncodedSlashes() {
+		return anything()
+	}
+	return headerPermission(noEncodedSlash())
+}
+
+func noEncodedSlash() *routev3.HeaderMatcher {
+	m := headerMatcher(":path", regex(`[^?#]*%(2[fF]|5[cC]).*`))
+	m.InvertMatch = true
+	return m
+}
+
+func methodMatcher(methods []string) *routev3.HeaderMatcher {
+	if len(methods) == 1 {
+		return headerMatcher(":method", &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: methods[0]}})
+	}
+	quoted := make([]string, len(methods))
+	for i, m := range methods {
+		quoted[i] = regexp.QuoteMeta(m)
+	}
+	return headerMatcher(":method", regex(strings.Join(quoted, "|")))
+}
+
+func headerMatcher(name string, text *matchv3.StringMatcher) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: text}}
+}
+
+func regex(pattern string) *matchv3.StringMatcher {
+	return &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_SafeRegex{SafeRegex: &matchv3.RegexMatcher{Regex: pattern}}}
+}
+
+func headerPermission(m *routev3.HeaderMatcher) *rbacv3.Permission {
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_Header{Header: m}}
+}
+
+func (b *builder) addressIn(prefixes []netip.Prefix) *rbacv3.Permission {
+	parts := make([]*rbacv3.Permission, len(prefixes))
+	for i, p := range prefixes {
+		parts[i] = &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationIp{DestinationIp: cidrRange(p)}}
+	}
+	return anyOf(parts...)
+}
+
+// portIn: Envoy's range excludes its end.
+func portIn(ports PortSet) *rbacv3.Permission {
+	parts := make([]*rbacv3.Permission, len(ports))
+	for i, r := range ports {
+		if r.First == r.Last {
+			parts[i] = &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPort{DestinationPort: uint32(r.First)}}
+			continue
+		}
+		parts[i] = &rbacv3.Permission{Rule: &rbacv3.Permission_DestinationPortRange{
+			DestinationPortRange: &typev3.Int32Range{Start: int32(r.First), End: int32(r.Last) + 1},
+		}}
+	}
+	return anyOf(parts...)
+}
+
+func allOf(parts ...*rbacv3.Permission) *rbacv3.Permission {
+	switch len(parts) {
+	case 0:
+		return anything()
+	case 1:
+		return parts[0]
+	}
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{Rules: parts}}}
+}
+
+func anyOf(parts ...*rbacv3.Permission) *rbacv3.Permission {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: parts}}}
+}
+
+func notThis(p *rbacv3.Permission) *rbacv3.Permission {
+	return &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: p}}
+}
+
+// recordRules evaluates the rules that only record, as a shadow: they never hold a request back.
+func (b *builder) recordRules() validated {
+	policies := map[string]*rbacv3.Policy{}
+	for i := range b.plan.Rules {
+		r := &b.plan.Rules[i]
+		if r.Action == "" {
+			policies[r.Name] = anyone(b.recordPermission(r))
+		}
+	}
+	if len(policies) == 0 {
+		return nil
+	}
+	return &httprbacv3.RBAC{ShadowRules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: policies}}
+}
+
+func (b *builder) recordPermission(r *Rule) *rbacv3.Permission {
+	var where []*rbacv3.Permission
+	if r.AnyDst {
+		where = append(where, anything())
+	}
+	if len(r.Prefixes) > 0 {
+		where = append(where, b.addressIn(r.Prefixes))
+	}
+	for _, h := range r.Names {
+		where = append(where, headerPermission(headerMatcher(":authority", hostText(h))))
+	}
+	parts := []*rbacv3.Permission{anyOf(where...)}
+	if r.Ports != nil {
+		parts = append(parts, portIn(r.Ports))
+	}
+	return allOf(append(parts, b.httpPermissions(r)...)...)
+}
+
+// hostText matches a Host whose own port Envoy has taken away; another port does not change what name it is.
+func hostText(h v1alpha1.Host) *matchv3.StringMatcher {
+	pattern := visibleNamePattern
+	switch h.Kind {
+	case v1alpha1.HostExact:
+		pattern = regexp.QuoteMeta(h.Name)
+	case v1alpha1.HostSuffix:
+		pattern = `.+\.` + regexp.QuoteMeta(h.Name)
+	}
+	return regex(`(?i)` + pattern + `(:[0-9]+)?`)
+}
