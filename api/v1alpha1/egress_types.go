@@ -46,6 +46,9 @@ type Egress struct {
 // +kubebuilder:validation:XValidation:rule="has(self.action) || (has(self.audit) && self.audit)",message="a rule without action needs audit: true, else it does nothing"
 // +kubebuilder:validation:XValidation:rule="!has(self.resolution) || has(self.hosts)",message="resolution needs hosts: a cidr is an address already"
 type Rule struct {
+	// The lists are nullable so that null reaches admission, which refuses it (decode.Policy). The API server would drop it
+	// silently, and a list of hosts whose entries are commented out would match everything.
+
 	// name is shown in explain, audit records and denial bodies. A DNS label, unique in the policy.
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
@@ -65,6 +68,7 @@ type Rule struct {
 	// +kubebuilder:validation:items:MaxLength=255
 	// +kubebuilder:validation:items:Pattern=`^[^\x00-\x20\x7f/@]+$`
 	// +listType=atomic
+	// +nullable
 	// +optional
 	Hosts []string `json:"hosts,omitempty"`
 	// cidrs are destination addresses, whatever the protocol or the name. A bare address is a /32 or /128.
@@ -74,12 +78,14 @@ type Rule struct {
 	// +kubebuilder:validation:items:MaxLength=49
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.]+(/[0-9]{1,3})?$`
 	// +listType=atomic
+	// +nullable
 	// +optional
 	CIDRs []string `json:"cidrs,omitempty"`
 	// ports are destination ports. None means every port.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
+	// +nullable
 	// +optional
 	Ports []PortRange `json:"ports,omitempty"`
 	// resolution says which addresses the names in hosts may have. Public when left out.
@@ -90,6 +96,7 @@ type Rule struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
+	// +nullable
 	// +optional
 	HTTP []HTTPMatch `json:"http,omitempty"`
 }

@@ -47,7 +47,9 @@ func normalizePath(s string, slashes EncodedSlashes) (string, error) {
 	if strings.Contains(path, "//") {
 		return "", errors.New("double slash, which requests lose by normalisation; write one")
 	}
-	for segment := range strings.SplitSeq(path, "/") {
+	// An encoded slash that is let through ends a segment for the upstream that decodes it.
+	decoded := strings.NewReplacer("%2F", "/", "%5C", "/").Replace(path)
+	for segment := range strings.SplitSeq(decoded, "/") {
 		if dotSegment(segment) {
 			return "", fmt.Errorf("segment %q, which requests lose by normalisation; write the path without it", segment)
 		}

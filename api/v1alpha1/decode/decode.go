@@ -52,6 +52,18 @@ func Decode(data []byte) (Documents, error) {
 	return docs, nil
 }
 
+// Policy reads one policy from JSON, as admission gets it, with the strictness of Decode.
+func Policy(raw []byte) (v1alpha1.Policy, error) {
+	var docs Documents
+	if err := docs.add(raw); err != nil {
+		return nil, err
+	}
+	if len(docs.Policies) != 1 {
+		return nil, fmt.Errorf("%d policies found, one is needed", len(docs.Policies))
+	}
+	return docs.Policies[0], nil
+}
+
 // header is what is read first of every document.
 type header struct {
 	metav1.TypeMeta `json:",inline"`
