@@ -26,7 +26,7 @@ func TestEnvoyInPod(t *testing.T) {
 		{"passed through, not HTTP", Request{Name: "pass.lab.example", TLS: true, Raw: true}, Answered, 0, AuthorityName, "pass.lab.example"},
 		{"plaintext", Request{Name: "plain.lab.example"}, Answered, 200, "", ""},
 		{"plaintext denied", Request{Name: "api.lab.example"}, Answered, 403, "", ""},
-		{"denied name", Request{Name: "api2.lab.example", TLS: true}, Reset, 0, "", ""},
+		{"denied name", Request{Name: "denied.lab.example", TLS: true}, Reset, 0, "", ""},
 	} {
 		for _, v6 := range []bool{false, true} {
 			tc.request.V6 = v6

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -23,6 +24,11 @@ type HTTP2Client struct {
 	next   uint32
 	// Settings are the server's, once it has answered.
 	Settings map[http2.SettingID]uint32
+	// Patience is how long answers are waited for after the server said that
+	// it goes away; 0 means until the connection ends.
+	Patience time.Duration
+	// GoneAway says that the server has announced the end of the connection.
+	GoneAway bool
 }
 
 const h2Window = 4 << 20
@@ -164,8 +170,12 @@ func (c *HTTP2Client) take(frame http2.Frame, id uint32, stop until, out *Result
 			return false, fmt.Errorf("stream reset: %s", f.ErrCode)
 		}
 	case *http2.GoAwayFrame:
+		c.GoneAway = true
 		if f.ErrCode != http2.ErrCodeNo || f.LastStreamID < id {
 			return false, fmt.Errorf("goaway: %s", f.ErrCode)
+		}
+		if c.Patience > 0 {
+			return false, c.s.SetReadDeadline(time.Now().Add(c.Patience))
 		}
 	}
 	return false, nil

@@ -83,7 +83,7 @@ func startEnvoy(t *testing.T, oldnew ...string) (*Lab, *Envoy) {
 		t.Skip("ENVOY is not set")
 	}
 	l := testLab(t)
-	for _, name := range []string{"api.lab.example", "api2.lab.example", "pass.lab.example", "plain.lab.example"} {
+	for _, name := range []string{"api.lab.example", "api2.lab.example", "pass.lab.example", "plain.lab.example", "denied.lab.example"} {
 		l.World.Add(name)
 	}
 	e, err := l.Pods[0].StartEnvoy(t.Context(), EnvoyOptions{

@@ -123,7 +123,8 @@ func (u *upstream) servePlain(c *seenConn) {
 // serveTLS shows the certificate of the address. It takes every protocol that
 // a client offers: without a common one it goes on without ALPN.
 func (u *upstream) serveTLS(c *seenConn) {
-	conn := tls.Server(c, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	// Encrypted hellos are opened before the callback, with the outer keys.
+	conn := tls.Server(c, &tls.Config{EncryptedClientHelloKeys: u.world.echKeys(), GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		u.ledger.change(func() {
 			c.entry.TLS, c.entry.SNI, c.entry.ALPN = true, hello.ServerName, slices.Clone(hello.SupportedProtos)
 		})

@@ -74,6 +74,10 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	if o.Target.Denied != "" {
 		o.Lab.World.Add(o.Target.Denied)
 	}
+	// The attacker has a name and a certificate for it, like everybody.
+	for _, name := range []string{stranger, "*." + stranger} {
+		o.Lab.World.Add(name, attackerAddrs(o.Lab)...)
+	}
 	only := map[string]bool{}
 	for _, id := range o.Only {
 		only[id] = true
@@ -93,6 +97,13 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 		}
 	}
 	return out, nil
+}
+
+func attackerAddrs(l *lab.Lab) []netip.Addr {
+	if l.IPv6 {
+		return []netip.Addr{lab.Attacker4, lab.Attacker6}
+	}
+	return []netip.Addr{lab.Attacker4}
 }
 
 // Scenarios lists all attacks in the order in which they run.

@@ -87,14 +87,18 @@ func attack(t *testing.T, only []string, oldnew ...string) map[string]Outcome {
 	if _, err := l.Pods[0].StartEnvoy(t.Context(), lab.EnvoyOptions{Files: files, Args: []string{"--log-level", "off"}}); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := Run(t.Context(), Options{Lab: l, Pod: l.Pods[0], Target: target(), Only: only})
+	last := time.Now()
+	progress := func(o Outcome) {
+		t.Logf("%4d ms %-26s %-8s sni=%q host=%q expected=%q got=%q %s", time.Since(last).Milliseconds(), o.ID, o.Result, o.SNI, o.Host, o.Expected, o.Got, o.Detail)
+		last = time.Now()
+	}
+	rows, err := Run(t.Context(), Options{Lab: l, Pod: l.Pods[0], Target: target(), Only: only, Progress: progress})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]Outcome{}
 	for _, r := range rows {
 		out[r.ID] = r
-		t.Logf("%-26s %-8s sni=%q host=%q expected=%q got=%q %s", r.ID, r.Result, r.SNI, r.Host, r.Expected, r.Got, r.Detail)
 	}
 	return out
 }

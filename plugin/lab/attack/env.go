@@ -111,7 +111,13 @@ func (e *env) send(p probe) lab.Result {
 	if err != nil {
 		return lab.Result{Outcome: lab.Broken, Err: err, Peer: s.Peer}
 	}
-	return c.Send(nil, p.h2...)
+	// Envoy says goodbye to invalid requests and closes a second later.
+	c.Patience = 300 * time.Millisecond
+	res := c.Send(nil, p.h2...)
+	if res.Outcome == lab.Timeout && c.GoneAway {
+		res.Outcome = lab.Closed
+	}
+	return res
 }
 
 // h1 is the permitted request of ep with another Host.

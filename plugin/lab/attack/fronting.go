@@ -8,7 +8,7 @@ import (
 
 const catFronting = "domain fronting"
 
-// stranger is a name that no policy and no DNS knows.
+// stranger is the attacker's name; it leads to the attacker's addresses.
 const stranger = "attacker.lab.invalid"
 
 // fronting sends one name in the handshake and another one in the request.
@@ -65,7 +65,7 @@ func (e *env) frontOther(http2 bool) error {
 	if http2 {
 		return e.front(other.Name, true, http.StatusMisdirectedRequest)
 	}
-	return e.front(other.Name, false)
+	return e.front(other.Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
 func (e *env) frontDenied(http2 bool) error {
@@ -90,9 +90,9 @@ func (e *env) frontWildcard(http2 bool) error {
 	}
 	pair := e.target.Wildcards[0]
 	if http2 {
-		return e.frontAt(pair[0], pair[1].Name, true, 421)
+		return e.frontAt(pair[0], pair[1].Name, true, http.StatusMisdirectedRequest)
 	}
-	return e.frontAt(pair[0], pair[1].Name, false)
+	return e.frontAt(pair[0], pair[1].Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
 func deniedSNI(e *env) error {

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,6 +26,9 @@ func (e *env) judge(res lab.Result, expected string, ok bool, reach ...string) e
 	switch {
 	case ok:
 		e.out.Result = Pass
+		if res.Err != nil && e.out.Detail == "" {
+			e.out.Detail = res.Err.Error()
+		}
 	case res.Success() && len(reach) == 0:
 		e.out.Result, e.out.Detail = Leak, fmt.Sprintf("the client got %s", res)
 	default:
@@ -41,10 +45,12 @@ func describe(res lab.Result) string {
 }
 
 // refused is the verdict about an attack that must get one of these statuses;
-// without any, every refusal will do.
+// without any, every refusal will do. An error of a gateway is none: it says
+// that the request was on its way.
 func (e *env) refused(res lab.Result, statuses ...int) error {
 	if len(statuses) == 0 {
-		return e.judge(res, "refused, nothing leaves", !res.Success() && res.Outcome != lab.Timeout)
+		tried := res.Status >= http.StatusBadGateway && res.Status <= http.StatusGatewayTimeout
+		return e.judge(res, "refused, nothing leaves", !res.Success() && res.Outcome != lab.Timeout && !tried)
 	}
 	text := strings.Trim(strings.ReplaceAll(fmt.Sprint(statuses), " ", " or "), "[]")
 	return e.judge(res, text+", nothing leaves", slices.Contains(statuses, res.Status))

@@ -24,19 +24,19 @@ func paths() []Scenario {
 			return dir + "/" + strings.ReplaceAll(ups(dir), "..", ".%2E") + denied
 		}},
 		{"encoded-slash", "encoded slashes", func(dir, denied string) string {
-			return dir + "/" + strings.ReplaceAll(ups(dir), "/", "%2f") + strings.TrimPrefix(denied, "/")
+			return dir + "/" + strings.ReplaceAll(ups(dir)+"/", "/", "%2f") + strings.TrimPrefix(denied, "/")
 		}},
 		{"encoded-slash-upper", "encoded slashes in upper case", func(dir, denied string) string {
-			return dir + "/..%2F" + strings.TrimPrefix(ups(dir)+denied, "../")
+			return dir + "/" + strings.ReplaceAll(ups(dir)+"/", "/", "%2F") + strings.TrimPrefix(denied, "/")
 		}},
 		{"double-encoded", "doubly encoded dot segments", func(dir, denied string) string {
 			return dir + "/" + strings.ReplaceAll(ups(dir), "..", "%252e%252e") + denied
 		}},
 		{"backslash", "backslashes", func(dir, denied string) string {
-			return dir + "/" + strings.ReplaceAll(ups(dir), "/", `\`) + strings.TrimPrefix(denied, "/")
+			return dir + "/" + strings.ReplaceAll(ups(dir)+"/", "/", `\`) + strings.TrimPrefix(denied, "/")
 		}},
 		{"encoded-backslash", "encoded backslashes", func(dir, denied string) string {
-			return dir + "/" + strings.ReplaceAll(ups(dir), "/", "%5c") + strings.TrimPrefix(denied, "/")
+			return dir + "/" + strings.ReplaceAll(ups(dir)+"/", "/", "%5c") + strings.TrimPrefix(denied, "/")
 		}},
 		{"parameter", "dot segments with a parameter", func(dir, denied string) string {
 			return dir + "/" + strings.ReplaceAll(ups(dir), "..", "..;") + denied

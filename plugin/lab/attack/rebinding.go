@@ -74,6 +74,13 @@ func (e *env) rebind(ep Endpoint, err error, addr netip.Addr, private, withTLS b
 	if _, err := e.pod.RestartEnvoy(e.ctx); err != nil {
 		return err
 	}
+	if local := addr.IsLoopback() || addr.IsUnspecified(); local {
+		stop, err := e.pod.Trap(e.ctx, ep.Port)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stop() }()
+	}
 	p := probe{dst: dst, method: ep.Method, raw: e.h1(ep, ep.Name)}
 	if withTLS {
 		p.tls = hello1(ep.Name)
@@ -95,7 +102,8 @@ func (e *env) judgeRebind(res lab.Result, addr netip.Addr) error {
 		return err
 	}
 	for _, entry := range e.lab.Ledger.Since(e.mark) {
-		if entry.Kind == lab.Connection && entry.To.Addr() == addr.Unmap() {
+		to := entry.To.Addr()
+		if entry.Kind == lab.Connection && (to == addr.Unmap() || to.IsLoopback()) {
 			e.out.Result, e.out.Detail = Leak, "the proxy connected to "+entry.To.String()
 		}
 	}
