@@ -55,16 +55,15 @@ const (
 
 // denial reasons that are compared in tests and shown to people.
 const (
-	reasonNoRule      = "no rule allows it"
-	reasonDefault     = "the policy's default action allows it"
-	reasonMisdirected = "the request's Host is not the name of its TLS handshake"
-	reasonSpecial     = "loopback, link-local and metadata addresses need a rule with cidrs"
-	reasonPath        = "the path cannot be normalised safely"
-	reasonHTTPHidden  = "the rule has http, and HTTP cannot be seen here"
-	reasonTrace       = "TRACE would echo the injected headers"
-	reasonConnect     = "CONNECT is never let through"
-	reasonResolved    = "the name resolves to no address that the rule accepts"
-	reasonHost        = "the request names no host"
+	reasonNoRule     = "no rule allows it"
+	reasonDefault    = "the policy's default action allows it"
+	reasonSpecial    = "loopback, link-local and metadata addresses need a rule with cidrs"
+	reasonPath       = "the path cannot be normalised safely"
+	reasonHTTPHidden = "the rule has http, and HTTP cannot be seen here"
+	reasonTrace      = "TRACE would echo the injected headers"
+	reasonConnect    = "CONNECT is never let through"
+	reasonResolved   = "the name resolves to no address that the rule accepts"
+	reasonHost       = "the request names no host"
 )
 
 // Evaluate says what the rendered Envoy does with a request.

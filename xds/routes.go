@@ -19,6 +19,9 @@ import (
 // streams; chains whose domains changed are drained by the listener.
 const routeConfig = "requests"
 
+// Routes are named after their rule. A rule that allows an address has none of its own.
+const routeAddress = "by-address"
+
 // Virtual hosts are named after their atom; the prefix says that TLS to it is intercepted (see replies).
 const interceptedHost = "i:"
 
@@ -167,14 +170,14 @@ func portText(p PortSet) *matchv3.StringMatcher {
 }
 
 func denyRoute(route *routev3.Route, rule string) {
-	route.Name = routeDeny + rule
+	route.Name = rule
 	route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 403}}
 }
 
 func allowRoute(route *routev3.Route, r *Rule, way string) {
-	route.Name = routeAllow + r.Name
+	route.Name = r.Name
 	if r.Audit {
-		route.Name = routeAudited + r.Name
+		route.Metadata = auditMark()
 	}
 	route.Action = &routev3.Route_Route{Route: passOn(way)}
 }
@@ -194,9 +197,9 @@ func (b *builder) fallback() *routev3.Route {
 		denyRoute(route, policyDefault)
 		return route
 	}
-	route.Name = routeAllow + "address"
+	route.Name = routeAddress
 	if b.plan.auditsAddresses() {
-		route.Name = routeAudited + "address"
+		route.Metadata = auditMark()
 	}
 	route.Action = &routev3.Route_Route{Route: passOn(string(v1alpha1.ResolutionClient))}
 	route.TypedPerFilterConfig = map[string]*anypb.Any{filterAddress: b.switchedOn()}
