@@ -7,10 +7,13 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
-// maxOwnChains is how many domains, and how many rules, have a filter chain of their own. Beyond it they share that many
-// chains by the hash of their name: a chain costs about 3 KB of configuration and 40 KB of memory, and a revocation then
+// maxOwnChains is how many domains, and how many rules, have a filter chain of their own. Beyond it they share
+// sharedChains by the hash of their name: a chain costs about 8 KB of configuration and 40 KB of memory, and a change then
 // also drains the others in its chain.
-const maxOwnChains = 24
+const (
+	maxOwnChains = 24
+	sharedChains = 16
+)
 
 // chainSet collects the filter chains that the matcher tree refers to, once each.
 type chainSet struct {
@@ -64,7 +67,7 @@ func own(text string, count int) string {
 }
 
 func bucket(text string) string {
-	return fmt.Sprintf("~%02d", uint64(newDigest().text(text))%maxOwnChains)
+	return fmt.Sprintf("~%02d", uint64(newDigest().text(text))%sharedChains)
 }
 
 func (s *chainSet) plaintext() string {

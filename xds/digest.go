@@ -44,7 +44,7 @@ func (d digest) prefix(p netip.Prefix) digest {
 func (d digest) rule(r *Rule) digest {
 	d = d.text(r.Name).text(string(r.Action)).text(string(r.Resolution)).ports(r.Ports)
 	for _, h := range r.Names {
-		d = d.text(string(h.Kind)).text(h.Name)
+		d = d.number(uint64(h.Kind)).text(h.Name)
 	}
 	for _, p := range r.Prefixes {
 		d = d.prefix(p)
@@ -64,5 +64,5 @@ func (d digest) rule(r *Rule) digest {
 	return d.text("rule")
 }
 
-// String is eight hexadecimal digits.
-func (d digest) String() string { return fmt.Sprintf("%08x", uint32(d^(d>>32))) }
+// String is six hexadecimal digits.
+func (d digest) String() string { return fmt.Sprintf("%06x", uint32(d^(d>>32))&0xffffff) }

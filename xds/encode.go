@@ -57,10 +57,27 @@ func (w *writer) message(m proto.Message) error {
 	return nil
 }
 
+// Every file of resources begins with its version, which Envoy shows as the one in force.
+const (
+	revisionOpens = `{"versionInfo":"`
+	revisionBlank = "0000000000000000"
+)
+
+// stamp writes the revision, a digest of all the files, into each of them.
+func stamp(files ...File) {
+	sum := newDigest()
+	for _, f := range files {
+		sum = sum.text(string(f.Data))
+	}
+	for _, f := range files {
+		copy(f.Data[len(revisionOpens):], fmt.Sprintf("%016x", uint64(sum)))
+	}
+}
+
 // resources writes a DiscoveryResponse: an Any is its type and the fields of its message (ProtoJSON), so a resource need
 // not be packed to be written.
 func (w *writer) resources(messages ...proto.Message) error {
-	w.out.WriteString(`{"resources":[`)
+	w.out.WriteString(revisionOpens + revisionBlank + `","resources":[`)
 	for i, m := range messages {
 		if i > 0 {
 			w.out.WriteByte(',')

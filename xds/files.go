@@ -40,7 +40,7 @@ type Paths struct {
 
 // SidecarPaths are the mount paths in the sidecar.
 func SidecarPaths() Paths {
-	return Paths{Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/var/run/netproxy"}
+	return Paths{Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/run/netproxy"}
 }
 
 // Names of files below Paths.Config, and below Paths.TLS.
@@ -97,6 +97,16 @@ func (f Files) Find(name string) *File {
 		return nil
 	}
 	return &f[i]
+}
+
+// Revision is the version of the listeners, clusters and routes: Envoy shows it as the one in force. Keys, certificates
+// and credentials are not part of it.
+func (f Files) Revision() string {
+	lds := f.Find(ListenersFile)
+	if lds == nil || len(lds.Data) < len(revisionOpens)+len(revisionBlank) {
+		return ""
+	}
+	return string(lds.Data[len(revisionOpens):][:len(revisionBlank)])
 }
 
 // Config is what a rendering needs besides the policy.

@@ -44,7 +44,7 @@ func (k *packer) extension(name string, m validated) *xdscorev3.TypedExtensionCo
 // chain is the action that hands a connection to a filter chain.
 func (k *packer) chain(name string) *onMatch {
 	return &onMatch{OnMatch: &matcherv3.Matcher_OnMatch_Action{Action: &xdscorev3.TypedExtensionConfig{
-		Name: "chain", TypedConfig: k.plainAny(wrapperspb.String(name)),
+		Name: "to", TypedConfig: k.plainAny(wrapperspb.String(name)),
 	}}}
 }
 

@@ -53,6 +53,7 @@ func (b *builder) files() (Files, error) {
 		}
 		files = append(files, File{InConfig, part.name, w.out.Bytes(), false})
 	}
+	stamp(files...)
 	var w writer
 	if err := w.message(b.bootstrap()); err != nil {
 		return nil, err
