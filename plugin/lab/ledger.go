@@ -54,6 +54,8 @@ type Entry struct {
 	TLSVersion uint16 `json:"tlsVersion,omitempty"`
 	// Raw is the beginning of what the client sent, after decryption.
 	Raw []byte `json:"-"`
+	// Received counts the bytes that the client sent, after decryption.
+	Received int64 `json:"received,omitempty"`
 
 	// Set for requests.
 	Conn    uint64      `json:"conn,omitempty"`

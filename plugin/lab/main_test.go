@@ -17,7 +17,12 @@ import (
 	"time"
 )
 
-func TestMain(m *testing.M) { os.Exit(Main(m.Run)) }
+func TestMain(m *testing.M) {
+	if target := os.Getenv(orphanEnv); target != "" {
+		os.Exit(orphan(target))
+	}
+	os.Exit(Main(m.Run))
+}
 
 // shared builds one lab with two pods for all tests of the package.
 var shared = sync.OnceValues(func() (*Lab, error) {

@@ -207,6 +207,7 @@ func (c *seenConn) Read(p []byte) (int, error) {
 	n, err := c.reader.Read(p)
 	if c.record && n > 0 {
 		c.ledger.change(func() {
+			c.entry.Received += int64(n)
 			if room := maxRaw - len(c.entry.Raw); room > 0 {
 				c.entry.Raw = append(c.entry.Raw, p[:min(n, room)]...)
 			}
