@@ -2,6 +2,7 @@
 package decode
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,6 +74,11 @@ type header struct {
 	Items []json.RawMessage `json:"items"`
 }
 
+// title is what the object calls itself.
+func (h *header) title() string {
+	return fmt.Sprintf("%s %q", cmp.Or(h.Kind, "object"), h.Metadata.Name)
+}
+
 func (d *Documents) add(raw []byte) error {
 	var h header
 	if err := strictjson.UnmarshalCaseSensitivePreserveInts(raw, &h); err != nil {
@@ -82,7 +88,7 @@ func (d *Documents) add(raw []byte) error {
 		return d.addItems(h.Items)
 	}
 	if err := d.addKind(h.TypeMeta, raw); err != nil {
-		return within(strings.TrimSpace(fmt.Sprintf("%s %q", h.Kind, h.Metadata.Name)), err)
+		return within(h.title(), err)
 	}
 	return nil
 }
