@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -219,16 +220,23 @@ func (e *Envoy) Stderr() []byte { return e.err.bytes() }
 // Exited is closed when the process has ended.
 func (e *Envoy) Exited() <-chan struct{} { return e.exited }
 
-// Stop ends the process and waits for it.
+// Stop ends the process and waits for it. Envoy gets two seconds to write what
+// it has logged.
 func (e *Envoy) Stop() error {
 	if e.cmd == nil {
 		return nil
 	}
-	if err := e.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop envoy: %w", err)
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Kill} {
+		if err := e.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("stop envoy: %w", err)
+		}
+		select {
+		case <-e.exited:
+			return nil
+		case <-time.After(2 * time.Second):
+		}
 	}
-	<-e.exited
-	return nil
+	return errors.New("envoy does not end")
 }
 
 // adminPath reads where the bootstrap puts the admin socket.

@@ -8,13 +8,21 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+)
+
+// Variables that turn the test binary into a helper process.
+const (
+	orphanEnv = "LAB_TEST_ORPHAN"
+	exitEnv   = "LAB_TEST_EXIT"
 )
 
 func TestMain(m *testing.M) {
@@ -99,3 +107,22 @@ func startEnvoy(t *testing.T, oldnew ...string) (*Lab, *Envoy) {
 	}
 	return l, e
 }
+
+// orphan is a proxy that closes its socket while the kernel still has data to
+// send, as Envoy does.
+func orphan(target string) int {
+	c, err := net.Dial("tcp", target)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	body := strings.Repeat("x", orphanSize)
+	if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", orphanSize, body); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_ = c.Close()
+	return 0
+}
+
+const orphanSize = 2 << 20

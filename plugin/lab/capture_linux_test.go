@@ -166,27 +166,6 @@ func TestCaptureDNS(t *testing.T) {
 	}
 }
 
-const orphanEnv = "LAB_TEST_ORPHAN"
-
-// orphan is a proxy that closes its socket while the kernel still has data to
-// send, as Envoy does.
-func orphan(target string) int {
-	c, err := net.Dial("tcp", target)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	body := strings.Repeat("x", orphanSize)
-	if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", orphanSize, body); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	_ = c.Close()
-	return 0
-}
-
-const orphanSize = 2 << 20
-
 // TestCaptureLetsClosedSocketsFinish: a closed socket has no UID, but its last
 // bytes have to leave.
 func TestCaptureLetsClosedSocketsFinish(t *testing.T) {
