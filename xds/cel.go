@@ -30,28 +30,55 @@ func (e *expression) call(function string, args ...*exprv1.Expr) *exprv1.Expr {
 	return &exprv1.Expr{Id: e.next(), ExprKind: &exprv1.Expr_CallExpr{CallExpr: &exprv1.Expr_Call{Function: function, Args: args}}}
 }
 
-func (e *expression) method(target *exprv1.Expr, function string) *exprv1.Expr {
-	return &exprv1.Expr{Id: e.next(), ExprKind: &exprv1.Expr_CallExpr{CallExpr: &exprv1.Expr_Call{Target: target, Function: function}}}
+func (e *expression) method(target *exprv1.Expr, function string, args ...*exprv1.Expr) *exprv1.Expr {
+	return &exprv1.Expr{Id: e.next(), ExprKind: &exprv1.Expr_CallExpr{CallExpr: &exprv1.Expr_Call{Target: target, Function: function, Args: args}}}
 }
 
-// hostIsServerName is request.host.lowerAscii() == connection.requested_server_name. Envoy has lowered the SNI, and has
-// taken the connection's own port and a trailing dot from the Host.
+func (e *expression) host() *exprv1.Expr {
+	return e.method(e.attribute("request", "host"), "lowerAscii")
+}
+
+func (e *expression) serverName() *exprv1.Expr {
+	return e.attribute("connection", "requested_server_name")
+}
+
+// ownPort is ":" and the port that the client connected to.
+func (e *expression) ownPort() *exprv1.Expr {
+	return e.call("_+_", e.text(":"), e.call("string", e.attribute("destination", "port")))
+}
+
+// hostIsServerName is, with the Host in lower case as Envoy keeps the SNI:
+//
+//	host == sni || host == sni + ":" + string(destination.port)
 func hostIsServerName() *exprv1.Expr {
 	e := &expression{}
-	return e.call("_==_", e.method(e.attribute("request", "host"), "lowerAscii"), e.attribute("connection", "requested_server_name"))
+	return e.call("_||_",
+		e.call("_==_", e.host(), e.serverName()),
+		e.call("_==_", e.host(), e.call("_+_", e.serverName(), e.ownPort())))
 }
 
 // hostIsDestination is, for addresses, which have no SNI (RFC 6066, section 3):
 //
-//	request.host.lowerAscii() + ":" + string(destination.port) == destination.address &&
-//	(connection.requested_server_name == "" || connection.requested_server_name == request.host.lowerAscii())
+//	(host == destination.address || host + ":" + string(destination.port) == destination.address) && (sni == "" || sni == host)
 func hostIsDestination() *exprv1.Expr {
 	e := &expression{}
-	host := func() *exprv1.Expr { return e.method(e.attribute("request", "host"), "lowerAscii") }
-	name := func() *exprv1.Expr { return e.attribute("connection", "requested_server_name") }
-	port := e.call("string", e.attribute("destination", "port"))
-	authority := e.call("_+_", e.call("_+_", host(), e.text(":")), port)
+	address := func() *exprv1.Expr { return e.attribute("destination", "address") }
 	return e.call("_&&_",
-		e.call("_==_", authority, e.attribute("destination", "address")),
-		e.call("_||_", e.call("_==_", name(), e.text("")), e.call("_==_", name(), host())))
+		e.call("_||_",
+			e.call("_==_", e.host(), address()),
+			e.call("_==_", e.call("_+_", e.host(), e.ownPort()), address())),
+		e.call("_||_",
+			e.call("_==_", e.serverName(), e.text("")),
+			e.call("_==_", e.serverName(), e.host())))
+}
+
+// hostPortIsDestination is, for plaintext: the Host has no port or the connection's. Envoy would connect to the port that
+// the Host names, and the rules have judged the connection's.
+//
+//	request.host.endsWith(":" + string(destination.port)) || !request.host.matches(":[0-9]*$")
+func hostPortIsDestination() *exprv1.Expr {
+	e := &expression{}
+	ends := e.method(e.attribute("request", "host"), "endsWith", e.ownPort())
+	port := e.method(e.attribute("request", "host"), "matches", e.text(":[0-9]*$"))
+	return e.call("_||_", ends, e.call("!_", port))
 }

@@ -157,14 +157,15 @@ func httpOptions(t transport) *upstreamhttpv3.HttpProtocolOptions {
 	return options
 }
 
-// dnsCache resolves a name and refuses addresses. Caches of one name must have one configuration.
+// dnsCache resolves a name and refuses addresses. Envoy refuses a second configuration under the name of a cache that is
+// still in use, so the name has a digest of it.
 func (b *builder) dnsCache(way v1alpha1.Resolution, c portClass) *dnscachev3.DnsCacheConfig {
 	refused := slices.Concat(b.plan.special, c.denied)
 	if way == v1alpha1.ResolutionPublic {
 		refused = append(refused, privatePrefixes()...)
 	}
 	return &dnscachev3.DnsCacheConfig{
-		Name:                  string(way) + c.suffix(),
+		Name:                  string(way) + c.suffix() + "#" + b.cacheSum(refused).String(),
 		DnsLookupFamily:       lookupFamily(b.cfg.Families),
 		ResolvedAddressFilter: &matchv3.AddressMatcher{Ranges: xdsRanges(refused)},
 		TypedDnsResolverConfig: &corev3.TypedExtensionConfig{
@@ -174,6 +175,17 @@ func (b *builder) dnsCache(way v1alpha1.Resolution, c portClass) *dnscachev3.Dns
 		// A name that failed is asked for again when it is wanted, and not before.
 		DisableDnsRefreshOnFailure: true,
 	}
+}
+
+func (b *builder) cacheSum(refused []netip.Prefix) digest {
+	sum := newDigest().text(string(b.cfg.Families))
+	for _, p := range refused {
+		sum = sum.prefix(p)
+	}
+	for _, addr := range b.cfg.Resolvers {
+		sum = sum.text(addr.String())
+	}
+	return sum
 }
 
 // resolver asks the pod's resolvers for the name as it stands: search domains would turn one name into another.

@@ -63,6 +63,7 @@ const (
 	reasonTrace      = "TRACE would echo the injected headers"
 	reasonConnect    = "CONNECT is never let through"
 	reasonResolved   = "the name resolves to no address that the rule accepts"
+	reasonNotHTTP    = "what is inside the intercepted TLS is not HTTP"
 	reasonHost       = "the request names no host"
 )
 

@@ -30,6 +30,9 @@ func (e *evaluation) requests(chain string, d *Domain) Verdict {
 }
 
 func (e *evaluation) request(d *Domain) Verdict {
+	if !e.req.HTTP {
+		return e.refused(statusBadRequest, reasonNotHTTP)
+	}
 	host := e.requestHost()
 	if host == "" {
 		return e.refused(statusBadRequest, reasonHost)
@@ -40,14 +43,23 @@ func (e *evaluation) request(d *Domain) Verdict {
 	if e.path.bad || e.path.encodedSlash && !e.plan.allowsEncodedSlashes() {
 		return e.refused(statusBadRequest, reasonPath)
 	}
-	if d != nil && !e.hostIsHandshake(host, d) {
+	if !e.hostIsHandshake(host, d) {
 		return e.misdirected(host)
 	}
-	e.claim(strings.ToLower(host))
-	if isAddress(host) {
-		e.claim("")
-	}
+	e.claim(hostName(host))
 	return e.rules(d)
+}
+
+// hostName is the name that a Host claims, without any port, or "" for an address.
+func hostName(host string) string {
+	if strings.HasPrefix(host, "[") || isAddress(host) {
+		return ""
+	}
+	name, _, _ := strings.Cut(host, ":")
+	if isAddress(name) {
+		return ""
+	}
+	return strings.TrimSuffix(strings.ToLower(name), ".")
 }
 
 func isAddress(host string) bool {
@@ -59,22 +71,31 @@ func (e *evaluation) refused(status int, reason string) Verdict {
 	return Verdict{Verdict: Deny, Status: status, Rule: "default", FieldPath: "spec.egress.defaultAction", Reason: reason}
 }
 
-// requestHost is the Host as Envoy leaves it: without the connection's own port and without a trailing dot.
+// requestHost is the Host as Envoy leaves it, in lower case: without a trailing dot.
 func (e *evaluation) requestHost() string {
-	host := strings.TrimSuffix(e.req.Host, ":"+strconv.Itoa(int(e.req.Dst.Port())))
-	name, port, ok := strings.Cut(host, ":")
-	if ok && !strings.HasPrefix(host, "[") {
+	host := strings.ToLower(e.req.Host)
+	if name, port, ok := strings.Cut(host, ":"); ok && !strings.HasPrefix(host, "[") {
 		return strings.TrimSuffix(name, ".") + ":" + port
 	}
 	return strings.TrimSuffix(host, ".")
 }
 
+// hostIsHandshake is what the handshake filters check; see cel.go.
 func (e *evaluation) hostIsHandshake(host string, d *Domain) bool {
-	host = strings.ToLower(host)
-	if d.Addr.IsValid() {
-		return host == addressAuthority(e.req.Dst.Addr()) && (e.req.SNI == "" || strings.ToLower(e.req.SNI) == host)
+	bare := strings.TrimSuffix(host, ":"+strconv.Itoa(int(e.req.Dst.Port())))
+	switch sni := strings.ToLower(e.req.SNI); {
+	case d == nil:
+		return bare != host || !endsInPort(host)
+	case d.Addr.IsValid():
+		return bare == addressAuthority(e.req.Dst.Addr()) && (sni == "" || sni == host)
+	default:
+		return bare == sni
 	}
-	return host == strings.ToLower(e.req.SNI)
+}
+
+func endsInPort(host string) bool {
+	i := strings.LastIndexByte(host, ':')
+	return i >= 0 && strings.Trim(host[i+1:], "0123456789") == ""
 }
 
 func addressAuthority(addr netip.Addr) string {
@@ -90,14 +111,16 @@ func (e *evaluation) misdirected(host string) Verdict {
 	if !e.req.HTTP2 {
 		return v
 	}
-	host, _, _ = strings.Cut(strings.ToLower(host), ":")
-	if e.plan.names.find(host).domain >= 0 || e.plan.interceptsAddress(host) {
+	if name := hostName(host); name != "" && e.plan.names.find(name).domain >= 0 || e.plan.interceptsAddress(host) {
 		v.Status = statusMisdirected
 	}
 	return v
 }
 
 func (p *Plan) interceptsAddress(host string) bool {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
 	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if err != nil {
 		return false
@@ -123,12 +146,17 @@ func (e *evaluation) rules(d *Domain) Verdict {
 			return e.inject(v, d)
 		}
 	}
+	if e.path.encodedSlash {
+		return e.refused(statusForbidden, reasonNoRule)
+	}
 	return e.inject(e.byDefault("", ""), d)
 }
 
 func (e *evaluation) rulesByName(d *Domain) (Verdict, bool) {
 	if d != nil && len(d.Headers) > 0 && e.req.Method == methodTrace {
-		return e.refused(statusForbidden, reasonTrace), true
+		v := e.refused(statusForbidden, reasonTrace)
+		v.Rule, v.FieldPath = ruleTrace, "spec.mitm.headerMutations"
+		return v, true
 	}
 	if e.atom == nil {
 		return Verdict{}, false

@@ -15,7 +15,7 @@ import (
 
 // Names of HTTP filters, to which virtual hosts and routes refer.
 const (
-	filterHandshake = "handshake" // Host is the name of the TLS handshake
+	filterHandshake = "handshake" // Host is the name of the TLS handshake, and its port the connection's
 	filterDenied    = "denied"    // addresses that a rule denies
 	filterAddress   = "address"   // addresses that a rule allows, where no rule allowed the name
 	filterRecord    = "record"    // rules that only record
@@ -24,7 +24,7 @@ const (
 )
 
 func (k *filterKit) plaintextManager() *listenerv3.Filter {
-	return k.manager("plaintext", k.commonFilters(nil))
+	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(hostPortIsDestination()))}))
 }
 
 func (k *filterKit) interceptManager(byAddress bool) *listenerv3.Filter {
@@ -105,8 +105,6 @@ func (k *filterKit) manager(stat string, filters []*hcmv3.HttpFilter) *listenerv
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: slashes,
-		StripPortMode:                nil,
-		StripMatchingHostPort:        true,
 		StripTrailingHostDot:         true,
 		HttpProtocolOptions:          &corev3.Http1ProtocolOptions{AcceptHttp_10: true},
 		UpgradeConfigs:               []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},

@@ -36,7 +36,7 @@ func (b *builder) localReplies() *hcmv3.LocalReplyConfig {
 		BodyFormat: b.jsonFormat(map[string]string{
 			"error": `%CEL(` + isMisdirected + ` ? '` + reasonMisdirected + `' : ` + isUninjected + ` ? '` + reasonUninjected +
 				`' : ` + isDenied + ` ? '` + reasonDenied + `' : '` + reasonFailed + `')%`,
-			"fix": `%CEL(` + isMisdirected + ` ? 'use a connection whose TLS handshake asked for this host' : ` + isUninjected +
+			"fix": `%CEL(` + isMisdirected + ` ? 'use a connection that was made for this host and port' : ` + isUninjected +
 				` ? 'put a value into the Secret that the policy names' : ` + isDenied +
 				` ? 'ask for an Allow rule for this host, method and path' : 'see details')%`,
 			"rule": decidingRule, "policy": b.plan.Ref.String(), "details": "%RESPONSE_CODE_DETAILS%", "status": "%RESPONSE_CODE%",
@@ -48,7 +48,7 @@ func (b *builder) localReplies() *hcmv3.LocalReplyConfig {
 
 // Texts of denials; they stand in CEL between single quotes.
 const (
-	reasonMisdirected = "Host is not the name of the TLS handshake"
+	reasonMisdirected = "Host is not the name or port that the connection was made for"
 	reasonUninjected  = "the credential for this host is missing or empty"
 	reasonDenied      = "the policy denies this request"
 	reasonFailed      = "the proxy could not pass the request on"

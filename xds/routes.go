@@ -19,8 +19,12 @@ import (
 // streams; chains whose domains changed are drained by the listener.
 const routeConfig = "requests"
 
-// Routes are named after their rule. A rule that allows an address has none of its own.
-const routeAddress = "by-address"
+// Routes are named after their rule. A rule that allows an address has none of its own, and TRACE to a domain with
+// injected headers is denied by none.
+const (
+	routeAddress = "by-address"
+	ruleTrace    = "trace"
+)
 
 // Virtual hosts are named after their atom; the prefix says that TLS to it is intercepted (see replies).
 const interceptedHost = "i:"
@@ -82,7 +86,11 @@ func (b *builder) traceRoutes(d *Domain) []*routev3.Route {
 	}
 	route := &routev3.Route{Match: anyPath()}
 	route.Match.Headers = []*routev3.HeaderMatcher{methodMatcher([]string{methodTrace})}
-	denyRoute(route, "trace")
+	route.Match.FilterState = []*matchv3.FilterStateMatcher{{
+		Key:     stateTransport,
+		Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: transportTLS}}},
+	}}
+	denyRoute(route, ruleTrace)
 	return []*routev3.Route{route}
 }
 
@@ -154,7 +162,7 @@ func (b *builder) connectionMatch(r *Rule) []*matchv3.FilterStateMatcher {
 	if r.Ports != nil {
 		out = append(out, &matchv3.FilterStateMatcher{Key: statePort, Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: portText(r.Ports)}})
 	}
-	if r.Resolution == v1alpha1.ResolutionClient {
+	if r.Resolution == v1alpha1.ResolutionClient && r.Action == v1alpha1.ActionAllow {
 		out = append(out, &matchv3.FilterStateMatcher{Key: stateAddress, Matcher: &matchv3.FilterStateMatcher_AddressMatch{
 			AddressMatch: &matchv3.AddressMatcher{Ranges: xdsRanges(b.plan.special), InvertMatch: true},
 		}})

@@ -31,7 +31,9 @@ func (s *selector) tree() *matcher {
 	if m := s.interceptedNames(); m != nil {
 		fields = append(fields, when(tls, nested(m)))
 	}
-	fields = append(fields, when(single(s.in.application, matchesWhole("'http/1\\.[01]'|'h2c'")), s.action(s.chains.plaintext())))
+	// Behind TLS the application protocol is what the client offers by ALPN, and says nothing.
+	http := all(not(tls), single(s.in.application, matchesWhole("'http/1\\.[01]'|'h2c'")))
+	fields = append(fields, when(http, s.action(s.chains.plaintext())))
 	fields = append(fields, s.deniedAddresses()...)
 	if m := s.passedNames(); m != nil {
 		fields = append(fields, when(tls, nested(m)))
