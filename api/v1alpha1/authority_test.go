@@ -68,26 +68,3 @@ func TestParseCIDR(t *testing.T) {
 		}
 	}
 }
-
-func TestNormalizePath(t *testing.T) {
-	cases := map[string]string{
-		"/":                  "/",
-		"/v1/":               "/v1/",
-		"/%61dmin/%7Euser":   "/admin/~user",
-		"/a%3ab":             "/a%3Ab",
-		"/a;v=1/b,c":         "/a;v=1/b,c",
-		"/.well-known/x":     "/.well-known/x",
-		"/...":               "/...",
-		"/%252F":             "/%252F",
-		"/caf%c3%a9":         "/caf%C3%A9",
-		"/a:b@c!$&'()*+,;=d": "/a:b@c!$&'()*+,;=d",
-	}
-	for in, want := range cases {
-		if got, err := NormalizePath(in, RefuseEncodedSlashes); err != nil || got != want {
-			t.Errorf("NormalizePath(%q) = %q, %v, want %q", in, got, err, want)
-		}
-	}
-	if got, err := NormalizePath("/a%2fb%5c", AllowEncodedSlashes); err != nil || got != "/a%2Fb%5C" {
-		t.Errorf("with encoded slashes: %q, %v", got, err)
-	}
-}

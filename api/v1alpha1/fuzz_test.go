@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -158,10 +160,49 @@ func FuzzNormalizePath(f *testing.F) {
 		if !allow && (strings.Contains(path, "%2F") || strings.Contains(path, "%5C")) {
 			t.Fatalf("%q is %q", s, path)
 		}
+		checkPattern(t, path, slashes)
 		for segment := range strings.SplitSeq(strings.NewReplacer("%2F", "/", "%5C", "/").Replace(path), "/") {
 			if segment == ".." || segment == "." {
 				t.Fatalf("%q is %q with segment %q", s, path, segment)
 			}
 		}
 	})
+}
+
+// checkPattern encodes everything that can be encoded, which means the same, and takes back what Envoy takes back.
+func checkPattern(t *testing.T, path string, slashes EncodedSlashes) {
+	t.Helper()
+	var all, arriving strings.Builder
+	for i := range len(path) {
+		c := path[i]
+		escape := fmt.Sprintf("%%%02x", c)
+		switch {
+		case c == '/' || c == '%' || i >= 1 && path[i-1] == '%' || i >= 2 && path[i-2] == '%':
+			all.WriteByte(c)
+			arriving.WriteByte(c)
+		case unreserved(c):
+			all.WriteString(escape)
+			arriving.WriteByte(c)
+		default:
+			all.WriteString(escape)
+			arriving.WriteString(escape)
+		}
+	}
+	if again, err := NormalizePath(all.String(), slashes); err != nil || again != path {
+		t.Fatalf("%q encoded is %q, which is %q (%v)", path, all.String(), again, err)
+	}
+	pattern, several := PathPattern(path)
+	whole := regexp.MustCompile("^(?:" + pattern + ")$")
+	for _, spelling := range []string{path, arriving.String(), lowerEscapes(path)} {
+		if !whole.MatchString(spelling) {
+			t.Fatalf("%q does not match %q", spelling, pattern)
+		}
+		if !several && spelling != path {
+			t.Fatalf("%q has the other spelling %q", path, spelling)
+		}
+	}
+}
+
+func lowerEscapes(path string) string {
+	return regexp.MustCompile("%[0-9A-F]{2}").ReplaceAllStringFunc(path, strings.ToLower)
 }

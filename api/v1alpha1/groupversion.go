@@ -16,7 +16,7 @@ const (
 )
 
 // GroupVersion is netproxy.dev/v1alpha1.
-var GroupVersion = schema.GroupVersion{Group: Group, Version: Version} //nolint:gochecknoglobals // a constant in spirit; the name is what tools expect
+var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
 
 // Resource qualifies a plural resource name with the group, for errors and REST mappings.
 func Resource(resource string) schema.GroupResource {

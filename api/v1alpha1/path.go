@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// NormalizePath reads a path of a policy and returns it as the proxy compares it: percent-encoded unreserved characters
-// (RFC 3986, section 2.3) are decoded, the remaining escapes are in upper case. Whatever the proxy's normalisation
-// (Envoy's normalize_path and merge_slashes) would remove from a request is an error, since such a path never matches:
-// dot segments, double slashes, backslashes, queries and fragments. So is everything that upstreams read differently:
-// control characters, raw or encoded, and encoded slashes and backslashes, which AllowEncodedSlashes takes.
+// NormalizePath reads a path of a policy and returns what it means: percent-encoded characters that may stand in a path as
+// they are (pchar of RFC 3986, section 3.3) are decoded, the remaining escapes are in upper case. Envoy's normalize_path
+// decodes unreserved characters only, so that the other spellings reach rules: see PathPattern. Whatever normalize_path
+// and merge_slashes would remove from a request is an error, since such a path never matches: dot segments, double
+// slashes, backslashes, queries and fragments. So is everything that upstreams read differently: control characters, raw
+// or encoded, and encoded slashes and backslashes, which AllowEncodedSlashes takes.
 func NormalizePath(s string, slashes EncodedSlashes) (string, error) {
 	path, err := normalizePath(s, slashes)
 	if err != nil {
@@ -81,7 +82,7 @@ func decodePath(s string, slashes EncodedSlashes) (string, error) {
 		if err := checkEncoded(c, escape, slashes); err != nil {
 			return "", err
 		}
-		if unreserved(c) {
+		if pathChar(c) {
 			escape = string(rune(c))
 		}
 		out.WriteString(escape)
@@ -100,7 +101,7 @@ func checkPathByte(c byte) error {
 		return errors.New("backslash; write /")
 	case c >= 0x80:
 		return errors.New("character outside ASCII; write it percent-encoded")
-	case !unreserved(c) && !strings.ContainsRune("/!$&'()*+,;=:@", rune(c)):
+	case c != '/' && !pathChar(c):
 		return fmt.Errorf("character %q; write it percent-encoded as %%%02X", rune(c), c)
 	}
 	return nil
@@ -116,8 +117,11 @@ func checkEncoded(c byte, escape string, slashes EncodedSlashes) error {
 	return nil
 }
 
+// pathChar is pchar of RFC 3986, section 3.3, without escapes.
+func pathChar(c byte) bool { return unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0 }
+
 func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~", rune(c))
+	return alphanumeric(c) || strings.IndexByte("-._~", c) >= 0
 }
 
 func isHex(c byte) bool {

@@ -172,7 +172,7 @@ func unmarshal(raw []byte, into any) error {
 
 // within puts a place in front of every error of a joined one, so that each line stands for itself.
 func within(place string, err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // exactly what errors.Join returned is meant
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return fmt.Errorf("%s: %w", place, err)
 	}
