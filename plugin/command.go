@@ -1,0 +1,156 @@
+package plugin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	"github.com/netproxy/netproxy/plugin/internal/ui"
+)
+
+// The exit codes.
+const (
+	// ExitGood: the command ran, and the answer is good.
+	ExitGood = 0
+	// ExitFailed: the command could not run: bad input, a missing file, no lab on this machine.
+	ExitFailed = 1
+	// ExitBad: the command ran, and the answer is bad: a test found a leak.
+	ExitBad = 2
+)
+
+// shell is what the verbs have from the outside.
+type shell struct {
+	genericiooptions.IOStreams
+	version string
+	// args are the arguments of the process, for a verb that starts itself again.
+	args []string
+	now  func() time.Time
+	rand io.Reader
+	env  ui.Environment
+	// color is the value of --color.
+	color string
+}
+
+// Run runs the command line with args, which begin behind the program's name, and returns the exit code. Errors go to the
+// error stream.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
+	return run(ctx, newShell(streams, version, args))
+}
+
+// NewCommand makes the command, for those who run it themselves. version is what was built, such as a tag.
+func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
+	return newCommand(newShell(streams, version, os.Args[1:]))
+}
+
+func newShell(streams genericiooptions.IOStreams, version string, args []string) *shell {
+	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, rand: rand.Reader, env: os.LookupEnv}
+}
+
+func run(ctx context.Context, s *shell) int {
+	cmd := newCommand(s)
+	cmd.SetArgs(s.args)
+	err := cmd.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return ExitGood
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(s.ErrOut, "%s %s\n", s.errorPainter().Paint(ui.Bad, "error:"), err)
+	return ExitFailed
+}
+
+// exitCode ends a verb that has said everything already.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+const rootLong = `Control what pods may reach, and see it for yourself.
+
+A policy names hosts, ports, methods and paths. An Envoy next to each selected pod enforces it, and puts credentials into
+requests that the workload never holds. These verbs work on files and need no cluster.`
+
+const rootExample = `  # What will the policy do?
+  kubectl netproxy explain -f policy.yaml
+
+  # Does it let this request through, and which rule decides?
+  kubectl netproxy explain -f policy.yaml POST https://api.openai.com/v1/files
+
+  # The files of the sidecar; Envoy can run them as they are
+  kubectl netproxy render -f policy.yaml -f secrets.yaml --out ./sidecar
+
+  # Attack the policy in namespaces of this machine
+  kubectl netproxy test-fronting -f policy.yaml --local`
+
+func newCommand(s *shell) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kubectl-netproxy",
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl netproxy"},
+		Short:         "Control what pods may reach",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			_, err := ui.ParseColorMode(s.color)
+			return err
+		},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nSee '%s --help' for usage", err, cmd.CommandPath())
+	})
+	root.PersistentFlags().StringVar(&s.color, "color", string(ui.ColorAuto), "colours: auto, always or never; auto respects NO_COLOR and CLICOLOR_FORCE")
+	root.AddCommand(
+		newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s), newDemoCommand(s),
+		newVersionCommand(s), newCompletionCommand(s),
+	)
+	return root
+}
+
+// noArguments tells a mistyped verb from a stray argument.
+func noArguments(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasSubCommands():
+		hint := ""
+		if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+			hint = ": did you mean " + strings.Join(names, " or ") + "?"
+		}
+		return fmt.Errorf("unknown command %q%s\nSee '%s --help' for the commands", args[0], hint, cmd.CommandPath())
+	}
+	return fmt.Errorf("unexpected argument %q\nSee '%s --help' for usage", args[0], cmd.CommandPath())
+}
+
+// painter draws for the output stream.
+func (s *shell) painter() *ui.Renderer { return ui.New(s.Out, s.env, s.colorMode()) }
+
+func (s *shell) errorPainter() *ui.Renderer { return ui.New(s.ErrOut, s.env, s.colorMode()) }
+
+func (s *shell) colorMode() ui.ColorMode {
+	mode, err := ui.ParseColorMode(s.color)
+	if err != nil {
+		return ui.ColorAuto // reported before any verb runs
+	}
+	return mode
+}
+
+// warn prints advice the way kubectl prints the API server's.
+func (s *shell) warn(format string, args ...any) {
+	fmt.Fprintf(s.ErrOut, "%s %s\n", s.errorPainter().Paint(ui.Notice, "Warning:"), fmt.Sprintf(format, args...))
+}
