@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"testing"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -106,6 +107,8 @@ func (s *server) admit(object, old map[string]any) []string {
 	for _, err := range k.validate(object, old) {
 		found = append(found, err.Error())
 	}
+	// The schema walks maps in any order.
+	slices.Sort(found)
 	return found
 }
 
