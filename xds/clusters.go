@@ -39,7 +39,11 @@ const (
 // closedCluster has no endpoints; what is sent there is closed.
 const closedCluster = "closed"
 
+// clusterName has no class for the client's address, which has been judged before, whatever the port.
 func clusterName(way v1alpha1.Resolution, t transport, c portClass) string {
+	if way == v1alpha1.ResolutionClient {
+		return string(way) + "." + string(t)
+	}
 	return string(way) + "." + string(t) + c.suffix()
 }
 
@@ -81,7 +85,7 @@ func (b *builder) clusters() []proto.Message {
 	return out
 }
 
-// wayClasses: the client's address has been judged before, whatever the port.
+// wayClasses: see clusterName.
 func (p *Plan) wayClasses(way v1alpha1.Resolution) []portClass {
 	if way == v1alpha1.ResolutionClient {
 		return []portClass{{}}
@@ -241,9 +245,6 @@ func (b *builder) clusterChoices() []*routev3.ClusterSpecifierPlugin {
 }
 
 func (b *builder) classChoice(way v1alpha1.Resolution, c portClass, intercepted, upgrade *xdscorev3.TypedExtensionConfig) *matcher {
-	if way == v1alpha1.ResolutionClient {
-		c = portClass{}
-	}
 	plain := b.toCluster(clusterName(way, transportTCP, c))
 	if len(b.plan.Domains) == 0 {
 		return &matcher{OnNoMatch: plain}
