@@ -29,7 +29,7 @@ const (
 	TLSDir    = "/etc/envoy/tls"
 )
 
-// Ports and UIDs of the pod.
+// Default ports and UIDs of a pod.
 const (
 	RedirectPort = 15001
 	AdminPort    = 15000

@@ -145,7 +145,7 @@ func (e *Envoy) waitReady(ctx context.Context) error {
 // Status asks the status port from outside of the pod.
 func (e *Envoy) Status(ctx context.Context, path string) (status int, body []byte, err error) {
 	var d net.Dialer
-	addr := netip.AddrPortFrom(e.pod.ProxyAddrs[0], AdminPort).String()
+	addr := netip.AddrPortFrom(e.pod.ProxyAddrs[0], e.pod.AdminPort).String()
 	return get(ctx, path, func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) })
 }
 

@@ -13,7 +13,15 @@ func DialFromInternet(ctx context.Context, dst netip.AddrPort) (net.Conn, error)
 	return d.DialContext(ctx, "tcp", dst.String())
 }
 
-// GetFromInternet asks a pod's port over HTTP from outside.
-func GetFromInternet(ctx context.Context, dst netip.AddrPort, path string) (status int, body []byte, err error) {
-	return get(ctx, path, func(ctx context.Context, _, _ string) (net.Conn, error) { return DialFromInternet(ctx, dst) })
+// OpenFromInternet is DialFromInternet for the clients of this package.
+func OpenFromInternet(ctx context.Context, dst netip.AddrPort) (*Session, error) {
+	c, err := DialFromInternet(ctx, dst)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(deadline)
+	}
+	counting := &countingConn{Conn: c}
+	return &Session{Conn: counting, raw: counting}, nil
 }

@@ -21,6 +21,9 @@ type Pod struct {
 	Index       int
 	ProxyAddrs  []netip.Addr
 	ClientAddrs []netip.Addr
+	// RedirectPort and AdminPort are the policy's; a change takes effect with
+	// the next Capture and StartEnvoy.
+	RedirectPort, AdminPort uint16
 
 	lab    *Lab
 	thread *podThread

@@ -23,7 +23,8 @@ func (l *Lab) newPod(n int) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pod{lab: l, Index: n, thread: thread, ns: thread.ns, exposed: map[string]string{}, dir: filepath.Join(baseDir, fmt.Sprintf("pod%d", n))}
+	p := &Pod{lab: l, Index: n, thread: thread, ns: thread.ns, dir: filepath.Join(baseDir, fmt.Sprintf("pod%d", n)),
+		RedirectPort: RedirectPort, AdminPort: AdminPort, exposed: map[string]string{}}
 	p.address()
 	if err := errors.Join(p.connect(), p.mount()); err != nil {
 		return nil, errors.Join(fmt.Errorf("pod %d: %w", n, err), thread.close())
@@ -156,7 +157,7 @@ func replaceResolvConf(from string) error {
 // start with Deny.
 func (p *Pod) Capture(action capture.DefaultAction) error {
 	c := capture.Config{
-		ProxyUID: ProxyUID, RedirectPort: RedirectPort, AdminPort: AdminPort,
+		ProxyUID: ProxyUID, RedirectPort: p.RedirectPort, AdminPort: p.AdminPort,
 		Resolvers: p.lab.Resolvers(), Default: action, Closed: p.lab.opts.Closed,
 	}
 	if !hasUIDs() {

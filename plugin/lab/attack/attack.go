@@ -82,21 +82,41 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	for _, id := range o.Only {
 		only[id] = true
 	}
+	r := runner{Options: o}
 	var out []Outcome
 	for _, s := range Scenarios() {
 		if len(only) > 0 && !only[s.ID] {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return out, fmt.Errorf("attack: %w", err)
+		row, err := r.attempt(ctx, s)
+		if err != nil {
+			return out, err
 		}
-		row := s.attempt(ctx, o)
 		out = append(out, row)
 		if o.Progress != nil {
 			o.Progress(row)
 		}
 	}
-	return out, nil
+	return out, r.freshen(ctx)
+}
+
+// runner is one run. stale says that the proxy has resolved names to addresses
+// that an attack made up.
+type runner struct {
+	Options
+	stale bool
+}
+
+// freshen makes the proxy forget what it resolved during an attack.
+func (r *runner) freshen(ctx context.Context) error {
+	if !r.stale {
+		return nil
+	}
+	r.stale = false
+	if _, err := r.Pod.RestartEnvoy(ctx); err != nil {
+		return fmt.Errorf("start the proxy again after an attack: %w", err)
+	}
+	return nil
 }
 
 func attackerAddrs(l *lab.Lab) []netip.Addr {
@@ -134,12 +154,21 @@ type errSkip string
 
 func (e errSkip) Error() string { return string(e) }
 
-func (s Scenario) attempt(ctx context.Context, o Options) Outcome {
+func (r *runner) attempt(ctx context.Context, s Scenario) (Outcome, error) {
+	if err := ctx.Err(); err != nil {
+		return Outcome{}, fmt.Errorf("attack: %w", err)
+	}
+	if s.Category != catRebinding {
+		if err := r.freshen(ctx); err != nil {
+			return Outcome{}, err
+		}
+	}
 	e := &env{
-		ctx: ctx, lab: o.Lab, pod: o.Pod, target: o.Target, token: lab.NewToken(), mark: o.Lab.Ledger.Mark(),
+		ctx: ctx, lab: r.Lab, pod: r.Pod, target: r.Target, token: lab.NewToken(), mark: r.Lab.Ledger.Mark(),
 		out: Outcome{ID: s.ID, Title: s.Title, Category: s.Category, Result: Pass},
 	}
 	err := s.run(e)
+	r.stale = r.stale || e.stale
 	var skip errSkip
 	switch {
 	case errors.As(err, &skip):
@@ -147,5 +176,5 @@ func (s Scenario) attempt(ctx context.Context, o Options) Outcome {
 	case err != nil:
 		e.out.Result, e.out.Detail = Fail, err.Error()
 	}
-	return e.out
+	return e.out, nil
 }

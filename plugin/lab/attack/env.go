@@ -25,6 +25,8 @@ type env struct {
 	mark   uint64
 	// token is in every request; where it turns up, the request has been.
 	token string
+	// stale is set by a scenario after which the proxy has to forget what it resolved.
+	stale bool
 	out   Outcome
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/netproxy/netproxy/plugin/lab"
@@ -13,18 +12,18 @@ import (
 const catPorts = "the proxy's own ports"
 
 // Paths of Envoy's admin interface that reveal the configuration.
-var adminPaths = []string{"/config_dump", "/server_info", "/clusters", "/certs", "/listeners", "/help"}
+var adminPaths = []string{"/config_dump", "/server_info", "/clusters", "/memory", "/runtime", "/help"}
 
 // ports attack the proxy itself.
 func ports() []Scenario {
 	return []Scenario{
-		{"port-redirect", "the redirect port on 127.0.0.1", catPorts, func(e *env) error { return e.ownPort(loopback4(), lab.RedirectPort) }},
-		{"port-redirect6", "the redirect port on ::1", catPorts, func(e *env) error { return e.ownPort(loopback6(e), lab.RedirectPort) }},
-		{"port-redirect-pod", "the redirect port on the pod's address", catPorts, func(e *env) error { return e.ownPort(e.pod.ProxyAddrs[0], lab.RedirectPort) }},
+		{"port-redirect", "the redirect port on 127.0.0.1", catPorts, func(e *env) error { return e.ownPort(loopback4(), e.pod.RedirectPort) }},
+		{"port-redirect6", "the redirect port on ::1", catPorts, func(e *env) error { return e.ownPort(loopback6(e), e.pod.RedirectPort) }},
+		{"port-redirect-pod", "the redirect port on the pod's address", catPorts, func(e *env) error { return e.ownPort(e.pod.ProxyAddrs[0], e.pod.RedirectPort) }},
 		{"port-loop", "a foreign address with the redirect port", catPorts, loopForeign},
 		{"port-loop-host", "Host is the proxy's own port", catPorts, loopHost},
-		{"port-status", "the status port from inside of the pod", catPorts, func(e *env) error { return e.ownPort(loopback4(), lab.AdminPort) }},
-		{"port-status-pod", "the status port on the pod's address, from inside", catPorts, func(e *env) error { return e.ownPort(e.pod.ProxyAddrs[0], lab.AdminPort) }},
+		{"port-status", "the status port from inside of the pod", catPorts, func(e *env) error { return e.ownPort(loopback4(), e.pod.AdminPort) }},
+		{"port-status-pod", "the status port on the pod's address, from inside", catPorts, func(e *env) error { return e.ownPort(e.pod.ProxyAddrs[0], e.pod.AdminPort) }},
 		{"port-redirect-outside", "the redirect port from another host", catPorts, outside},
 		{"port-admin", "Envoy's admin interface on any TCP port", catPorts, adminInside},
 		{"port-status-reveals", "the status port answers admin paths", catPorts, statusReveals},
@@ -55,7 +54,7 @@ func loopForeign(e *env) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(lab.RedirectPort, false)
+	dst, err := e.attacker(e.pod.RedirectPort, false)
 	if err != nil {
 		return err
 	}
@@ -70,12 +69,12 @@ func loopHost(e *env) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	host := fmt.Sprintf("127.0.0.1:%d", lab.RedirectPort)
+	host := fmt.Sprintf("127.0.0.1:%d", e.pod.RedirectPort)
 	return e.refused(e.send(probe{dst: dst, method: "GET", raw: e.h1(anyRequest(), host)}))
 }
 
 func outside(e *env) error {
-	c, err := lab.DialFromInternet(e.ctx, netip.AddrPortFrom(e.pod.ProxyAddrs[0], lab.RedirectPort))
+	c, err := lab.DialFromInternet(e.ctx, netip.AddrPortFrom(e.pod.ProxyAddrs[0], e.pod.RedirectPort))
 	res := lab.Result{Outcome: lab.Refused, Err: err}
 	if err == nil {
 		res.Outcome = lab.Answered
@@ -118,19 +117,40 @@ func (e *env) adminAt(dst netip.AddrPort) string {
 	return ""
 }
 
-// statusReveals asks from outside, as anybody in the cluster can.
+// statusReveals asks from outside, as anybody in the cluster can. Certificates
+// and masked dumps are public on purpose; the whole configuration is not, and
+// nothing may be changed.
 func statusReveals(e *env) error {
-	e.out.Expected, e.out.Got = "/ready and metrics only", "nothing else answered"
+	e.out.Expected, e.out.Got = "nothing that reveals or changes", "nothing"
 	for _, path := range adminPaths {
-		ctx, cancel := context.WithTimeout(e.ctx, limit)
-		status, body, err := lab.GetFromInternet(ctx, netip.AddrPortFrom(e.pod.ProxyAddrs[0], lab.AdminPort), path)
-		cancel()
-		if err == nil && status == 200 && (revealing(string(body)) || slices.Contains([]string{"/clusters", "/help"}, path)) {
-			e.out.Result, e.out.Got, e.out.Detail = Leak, "answered", "the status port answers "+path
-			return nil
+		if status, body := e.fromOutside("GET", path); status == 200 && (path != "/config_dump" || revealing(body)) {
+			return e.statusAnswers("GET " + path)
+		}
+	}
+	for _, path := range []string{"/reset_counters", "/logging?misc=info", "/healthcheck/ok"} {
+		if status, _ := e.fromOutside("POST", path); status == 200 {
+			return e.statusAnswers("POST " + path)
 		}
 	}
 	return nil
+}
+
+func (e *env) statusAnswers(what string) error {
+	e.out.Result, e.out.Got, e.out.Detail = Leak, "answered", "the status port answers "+what
+	return nil
+}
+
+func (e *env) fromOutside(method, path string) (status int, body string) {
+	ctx, cancel := context.WithTimeout(e.ctx, limit)
+	defer cancel()
+	s, err := lab.OpenFromInternet(ctx, netip.AddrPortFrom(e.pod.ProxyAddrs[0], e.pod.AdminPort))
+	if err != nil {
+		return 0, ""
+	}
+	defer func() { _ = s.Close() }()
+	fields := []lab.Field{{Name: "Host", Value: "envoy"}, {Name: "Content-Length", Value: "0"}}
+	res := s.HTTP1().Send(method, lab.HTTP1Request(method, path, "HTTP/1.1", nil, fields...))
+	return res.Status, string(res.Body)
 }
 
 // revealing recognises answers of the admin interface.
