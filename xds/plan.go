@@ -3,6 +3,7 @@ package xds
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -72,6 +73,9 @@ const (
 type Path struct {
 	Kind PathKind
 	Text string
+
+	// pattern is for paths that Envoy's normalisation leaves in several spellings; it takes them all, as a whole.
+	pattern *regexp.Regexp
 }
 
 // PathKind is how a path is compared.
@@ -234,5 +238,12 @@ func newPath(kind PathKind, text string, slashes v1alpha1.EncodedSlashes) Path {
 	if normal, err := v1alpha1.NormalizePath(text, slashes); err == nil {
 		text = normal
 	}
-	return Path{kind, text}
+	path := Path{Kind: kind, Text: text}
+	if pattern, several := v1alpha1.PathPattern(text); several {
+		if kind == PathPrefix {
+			pattern += ".*"
+		}
+		path.pattern = regexp.MustCompile("^(?:" + pattern + ")$")
+	}
+	return path
 }

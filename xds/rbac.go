@@ -110,8 +110,8 @@ func (b *builder) matchPermission(m *HTTPMatch, action v1alpha1.Action) *rbacv3.
 	if len(m.Methods) > 0 {
 		parts = append(parts, headerPermission(methodMatcher(m.Methods)))
 	}
-	if action == v1alpha1.ActionAllow && m.EncodedSlash == RefuseEncodedSlash {
-		parts = append(parts, b.slashesRefused())
+	for _, h := range b.slashHeaders(action, m.EncodedSlash) {
+		parts = append(parts, headerPermission(h))
 	}
 	var paths []*rbacv3.Permission
 	for _, p := range m.Paths {
@@ -126,6 +126,9 @@ func (b *builder) matchPermission(m *HTTPMatch, action v1alpha1.Action) *rbacv3.
 }
 
 func pathText(p Path) *matchv3.StringMatcher {
+	if p.pattern != nil {
+		return regex(p.pattern.String())
+	}
 	if p.Kind == PathPrefix {
 		return &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Prefix{Prefix: p.Text}}
 	}
@@ -140,8 +143,10 @@ func (b *builder) slashesRefused() *rbacv3.Permission {
 	return headerPermission(noEncodedSlash())
 }
 
-func noEncodedSlash() *routev3.HeaderMatcher {
-	m := headerMatcher(":path", regex(`[^?#]*%(2[fF]|5[cC]).*`))
+func noEncodedSlash() *routev3.HeaderMatcher { return pathWithout(encodedSlashPattern) }
+
+func pathWithout(pattern string) *routev3.HeaderMatcher {
+	m := headerMatcher(":path", regex(pattern))
 	m.InvertMatch = true
 	return m
 }

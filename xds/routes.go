@@ -139,20 +139,28 @@ func (b *builder) httpMatches(m *HTTPMatch, action v1alpha1.Action) []*routev3.R
 	out := make([]*routev3.RouteMatch, len(m.Paths))
 	for i, p := range m.Paths {
 		out[i] = &routev3.RouteMatch{Headers: headers}
-		if p.Kind == PathExact {
+		switch {
+		case p.pattern != nil:
+			out[i].PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: &matchv3.RegexMatcher{Regex: p.pattern.String()}}
+		case p.Kind == PathExact:
 			out[i].PathSpecifier = &routev3.RouteMatch_Path{Path: p.Text}
-		} else {
+		default:
 			out[i].PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: p.Text}
 		}
 	}
 	return out
 }
 
+// slashHeaders keep encoded slashes away from rules that do not take them. Until a rule does, Envoy refuses them itself.
 func (b *builder) slashHeaders(action v1alpha1.Action, slash EncodedSlash) []*routev3.HeaderMatcher {
-	if action != v1alpha1.ActionAllow || slash == AllowEncodedSlash || !b.plan.allowsEncodedSlashes() {
+	switch {
+	case action != v1alpha1.ActionAllow || !b.plan.allowsEncodedSlashes():
 		return nil
+	case slash == AllowEncodedSlash:
+		return []*routev3.HeaderMatcher{pathWithout(climbingPattern)}
+	default:
+		return []*routev3.HeaderMatcher{noEncodedSlash()}
 	}
-	return []*routev3.HeaderMatcher{noEncodedSlash()}
 }
 
 // connectionMatch is the part of a rule that the connection decides: its port, and for a rule that keeps the client's

@@ -30,13 +30,16 @@ func (m *HTTPMatch) covers(method string, path requestPath, action v1alpha1.Acti
 		return false
 	}
 	// A deny rule must not be walked around by encoding, so it matches encoded slashes always.
-	if path.encodedSlash && m.EncodedSlash == RefuseEncodedSlash && action == v1alpha1.ActionAllow {
+	if path.encodedSlash && action == v1alpha1.ActionAllow && (m.EncodedSlash == RefuseEncodedSlash || path.climbs) {
 		return false
 	}
 	return len(m.Paths) == 0 || slices.ContainsFunc(m.Paths, func(p Path) bool { return p.covers(path.text) })
 }
 
 func (p Path) covers(text string) bool {
+	if p.pattern != nil {
+		return p.pattern.MatchString(text)
+	}
 	if p.Kind == PathExact {
 		return text == p.Text
 	}

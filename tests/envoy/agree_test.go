@@ -28,7 +28,7 @@ const (
 )
 
 func classes() []class {
-	return []class{classAllowed, classInjected, classPassed, classRaw, classRule, classDefault, classClosed, classMisdirected}
+	return []class{classAllowed, classInjected, classPassed, classRaw, classRule, classDefault, classClosed, classMisdirected, classOther}
 }
 
 func classOf(v xds.Verdict) class {

@@ -78,7 +78,7 @@ func (g *generator) pairs(plan *xds.Plan, count map[class]int) []pair {
 			request, view := g.request()
 			request.Header = []lab.Field{{Name: "Authorization", Value: clientHeader}, {Name: "X-Agent", Value: clientHeader}}
 			v := plan.Evaluate(view)
-			if c := count[classOf(v)]; classOf(v) != classOther && (bestCount < 0 || c < bestCount) {
+			if c := count[classOf(v)]; bestCount < 0 || c < bestCount {
 				best, bestCount = pair{request, v}, c
 			}
 		}

@@ -129,7 +129,7 @@ func (g *generator) match() v1alpha1.HTTPMatch {
 	if g.chance(50) {
 		m.Methods = some(g, 2, []string{"GET", "POST", "DELETE", "PROPFIND"})
 	}
-	for _, p := range some(g, 2, []string{"/v1/", "/v1/files", "/admin", "/", "/caf%C3%A9", "/a-b~c"}) {
+	for _, p := range some(g, 2, []string{"/v1/", "/v1/files", "/admin", "/", "/caf%C3%A9", "/a-b~c", "/v1/a:b", "/admin;x"}) {
 		path := p
 		if g.chance(30) {
 			m.Paths = append(m.Paths, v1alpha1.PathMatch{Exact: &path})
@@ -193,7 +193,7 @@ func authorityOf(a netip.Addr) string {
 
 func (g *generator) path() string {
 	return pick(g, "/", "/v1/", "/v1/files", "/v1/files?x=%2F", "/v1//files", "/v1/../admin", "/admin/x", "/%61dmin", "/v1/%2e%2e/admin",
-		"/v1/a%2Fb", "/v1/a%5cb", "/caf%C3%A9/x", "/caf%c3%a9", "/a-b%7Ec", "/x/./v1/", "/v1/;a=b/../admin", "/V1/", "/v1/a\\b", "/v1", "/x%25y")
+		"/v1/a%2Fb", "/v1/a%5cb", "/caf%C3%A9/x", "/caf%c3%a9", "/a-b%7Ec", "/x/./v1/", "/v1/a:b", "/v1/a%3ab", "/v1/..;/admin", "/v1/x=..;/b", "/v1/..%2f..%2fadmin", "/v1/%2e%2e%2fadmin", "/v1/.%5Cx", "/v1/|x{}", "/v1/%01", "/a//../admin", "/v1/.;x/files", "/v1/...", "/admin%3Bx", "/v1/;a=b/../admin", "/V1/", "/v1/a\\b", "/v1", "/x%25y")
 }
 
 func (g *generator) destination(name string) netip.Addr {
