@@ -21,10 +21,16 @@ const (
 	redirectsPerRound = 1
 )
 
-// interception collects pairs of bare and netproxy, one per slice.
-type interception map[string][][2]float64
+// Measures that several benchmarks have.
+const (
+	measureParallel    = "requests per second, 8 clients"
+	measureParallelCPU = "CPU per request, 8 clients"
+)
 
-func (m interception) add(measure string, left, right float64) {
+// comparison collects pairs of something else and netproxy, one per slice, by measure.
+type comparison map[string][][2]float64
+
+func (m comparison) add(measure string, left, right float64) {
 	m[measure] = append(m[measure], [2]float64{left, right})
 }
 
@@ -34,7 +40,7 @@ func intercept(ctx context.Context, o *options, progress io.Writer) ([]row, erro
 	if err != nil {
 		return nil, err
 	}
-	m := interception{}
+	m := comparison{}
 	for round := range o.rounds {
 		if err := m.round(ctx, o, w, round); err != nil {
 			return m.rows(), fmt.Errorf("round %d: %w", round+1, err)
@@ -44,7 +50,7 @@ func intercept(ctx context.Context, o *options, progress io.Writer) ([]row, erro
 	return m.rows(), nil
 }
 
-func (m interception) rows() []row {
+func (m comparison) rows() []row {
 	var out []row
 	for _, r := range []struct {
 		name, unit string
@@ -59,8 +65,8 @@ func (m interception) rows() []row {
 		{"p50 latency, HTTP/2", "µs", atMost, 1.08},
 		{"p99 latency, HTTP/1.1", "µs", atMost, 1.10},
 		{"p99 latency, HTTP/2", "µs", atMost, 1.10},
-		{"requests per second, 8 clients", "1/s", atLeast, 0.95},
-		{"CPU per request, 8 clients", "µs", "", 0},
+		{measureParallel, "1/s", atLeast, 0.95},
+		{measureParallelCPU, "µs", "", 0},
 		{"anonymous memory after load", "MiB", atMost, 1.15},
 		{"CPU per request, bare redirected too", "µs", "", 0},
 		{"CPU per new connection, bare redirected too", "µs", "", 0},
@@ -73,7 +79,7 @@ func (m interception) rows() []row {
 }
 
 // round starts both Envoys, loads them in turns, and ends them.
-func (m interception) round(ctx context.Context, o *options, w *world, n int) error {
+func (m comparison) round(ctx context.Context, o *options, w *world, n int) error {
 	left, right, stop, err := w.pair(ctx, o.envoy)
 	defer stop()
 	if err != nil {
@@ -161,7 +167,7 @@ func (s *subject) enforces(ctx context.Context) error {
 }
 
 // slices loads both, in the order of pair; bare's numbers stand on the left.
-func (m interception) slices(ctx context.Context, pair [2]*subject, bare *subject) error {
+func (m comparison) slices(ctx context.Context, pair [2]*subject, bare *subject) error {
 	kinds := []struct {
 		load   func(*subject) (slice, error)
 		record func(left, right slice)
@@ -188,7 +194,7 @@ func (m interception) slices(ctx context.Context, pair [2]*subject, bare *subjec
 	return nil
 }
 
-func (m interception) recordSequential(protocol string) func(left, right slice) {
+func (m comparison) recordSequential(protocol string) func(left, right slice) {
 	return func(left, right slice) {
 		m.recordCPU("CPU per request, "+protocol)(left, right)
 		for name, q := range map[string]float64{"p50": 0.5, "p99": 0.99} {
@@ -197,16 +203,16 @@ func (m interception) recordSequential(protocol string) func(left, right slice) 
 	}
 }
 
-func (m interception) recordCPU(measure string) func(left, right slice) {
+func (m comparison) recordCPU(measure string) func(left, right slice) {
 	return func(left, right slice) { m.add(measure, left.micros(), right.micros()) }
 }
 
-func (m interception) recordParallel(left, right slice) {
-	m.add("requests per second, 8 clients", left.perSecond(), right.perSecond())
-	m.recordCPU("CPU per request, 8 clients")(left, right)
+func (m comparison) recordParallel(left, right slice) {
+	m.add(measureParallel, left.perSecond(), right.perSecond())
+	m.recordCPU(measureParallelCPU)(left, right)
 }
 
-func (m interception) memory(left, right *subject) error {
+func (m comparison) memory(left, right *subject) error {
 	a, one := left.memory("RssAnon")
 	b, two := right.memory("RssAnon")
 	m.add("anonymous memory after load", a, b)
@@ -215,7 +221,7 @@ func (m interception) memory(left, right *subject) error {
 
 // redirect measures once more with a bare Envoy that is reached through the packet filter's redirect, as netproxy always
 // is: the rest of the difference is configuration.
-func (m interception) redirect(ctx context.Context, left, right *subject) error {
+func (m comparison) redirect(ctx context.Context, left, right *subject) error {
 	through := *left
 	through.dial = redirected
 	through.before = func() error { return redirectTo(barePort) }

@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Ports of the explicit proxies, on loopback.
@@ -79,7 +77,7 @@ func besideMITMProxy(ctx context.Context, o *options, progress io.Writer) ([]row
 	}
 	program := filepath.Join(dir, "bin", "mitmdump")
 	if _, err := os.Stat(program); err != nil {
-		return []row{skipped("requests per second, 8 clients", "mitmproxy could not be installed: see above")}, nil
+		return []row{skipped(measureParallel, "mitmproxy could not be installed: see above")}, nil
 	}
 	version, err := exec.CommandContext(ctx, program, "--version").Output()
 	if err != nil {
@@ -94,7 +92,7 @@ func besideMITMProxy(ctx context.Context, o *options, progress io.Writer) ([]row
 func besideSquid(ctx context.Context, o *options, progress io.Writer) ([]row, error) {
 	program, err := exec.LookPath("squid")
 	if _, stat := os.Stat(squidCertificates); err != nil || stat != nil {
-		return []row{skipped("requests per second, 8 clients", "Debian's squid-openssl is not installed, and only root can install it")}, nil
+		return []row{skipped(measureParallel, "Debian's squid-openssl is not installed, and only root can install it")}, nil
 	}
 	version, err := exec.CommandContext(ctx, program, "-v").Output()
 	if err != nil {
@@ -120,52 +118,61 @@ func beside(ctx context.Context, o *options, progress io.Writer, r rival) ([]row
 	if err != nil {
 		return nil, err
 	}
-	var pairs, connects [][2]float64
+	m := comparison{}
 	for round := range o.rounds {
-		rates, fresh, err := r.round(ctx, o, w)
-		if err != nil {
+		if err := r.round(ctx, o, w, m); err != nil {
 			return nil, fmt.Errorf("round %d: %w", round+1, err)
 		}
-		pairs, connects = append(pairs, rates), append(connects, fresh)
 		fmt.Fprintf(progress, "round %d of %d\n", round+1, o.rounds)
 	}
 	return []row{
-		compared("requests per second, 8 clients", "1/s", r.name, pairs, atLeast, r.target).noted("%s", r.version),
-		compared("new connections per second, 1 client", "1/s", r.name, connects, "", 0),
+		compared(measureParallel, "1/s", r.name, m[measureParallel], atLeast, r.target).noted("%s", r.version),
+		compared(measureParallelCPU, "µs", r.name, m[measureParallelCPU], "", 0),
+		compared("new connections per second, 1 client", "1/s", r.name, m["new"], "", 0),
 	}, nil
 }
 
-func (r rival) round(ctx context.Context, o *options, w *world) (rates, fresh [2]float64, err error) {
+func (r rival) round(ctx context.Context, o *options, w *world, m comparison) error {
+	other, err := r.subject(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer other.stop()
+	own, err := w.sidecar(ctx, o.envoy)
+	if err != nil {
+		return err
+	}
+	defer own.stop()
+	var all, fresh [2]slice
+	for i, s := range []*subject{other, own} {
+		if all[i], err = s.parallel(ctx, openHTTP1, parallelClients, 3*parallelPerSlice); err != nil {
+			return err
+		}
+		if fresh[i], err = s.connections(ctx, openHTTP1, connectsPerSlice); err != nil {
+			return err
+		}
+	}
+	m.recordParallel(all[0], all[1])
+	m.add("new", fresh[0].perSecond(), fresh[1].perSecond())
+	return nil
+}
+
+// subject starts the rival.
+func (r rival) subject(ctx context.Context, w *world) (*subject, error) {
 	dir, err := w.sub(r.name)
 	if err != nil {
-		return rates, fresh, err
+		return nil, err
 	}
 	p, err := r.start(w, dir)
 	if err != nil {
-		return rates, fresh, err
+		return nil, err
 	}
-	defer p.stop()
-	other := &subject{process: p, dial: r.connect, trust: pool(w.id.interception.Root())}
-	if err := p.await(ctx, 60*time.Second, 50*time.Millisecond, func() error { return r.works(ctx, other) }); err != nil {
-		return rates, fresh, err
+	out := &subject{process: p, dial: r.connect, trust: pool(w.id.interception.Root())}
+	if err := p.await(ctx, 60*time.Second, 50*time.Millisecond, func() error { return r.works(ctx, out) }); err != nil {
+		p.stop()
+		return nil, err
 	}
-	own, err := w.sidecar(ctx, o.envoy)
-	if err != nil {
-		return rates, fresh, err
-	}
-	defer own.stop()
-	for i, s := range []*subject{other, own} {
-		all, err := s.parallel(ctx, openHTTP1, parallelClients, 3*parallelPerSlice)
-		if err != nil {
-			return rates, fresh, err
-		}
-		some, err := s.connections(ctx, openHTTP1, connectsPerSlice)
-		if err != nil {
-			return rates, fresh, err
-		}
-		rates[i], fresh[i] = all.perSecond(), some.perSecond()
-	}
-	return rates, fresh, nil
+	return out, nil
 }
 
 // connect asks the rival for a tunnel to the upstream.
@@ -209,31 +216,13 @@ func writeAuthority(w *world, dir string) (ca, trusted string, err error) {
 		os.WriteFile(trusted, w.id.trusted, 0o644))
 }
 
-// startMITMProxy: it asks the system's resolver, so it finds the upstream's name in a hosts file of this mount namespace.
 func startMITMProxy(w *world, dir, program string) (*process, error) {
 	_, trusted, err := writeAuthority(w, dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := nameUpstream(dir); err != nil {
-		return nil, err
-	}
 	return launch(dir, "mitmproxy", proxyCPU, program, "--quiet", "--listen-host", "127.0.0.1", "--listen-port", strconv.Itoa(mitmproxyPort),
 		"--set", "confdir="+dir, "--set", "ssl_verify_upstream_trusted_ca="+trusted, "--set", "flow_detail=0")
-}
-
-func nameUpstream(dir string) error {
-	path := filepath.Join(dir, "hosts")
-	if err := os.WriteFile(path, []byte("127.0.0.1 localhost\n"+upstreamAddress+" "+upstreamName+"\n"), 0o644); err != nil {
-		return err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := unix.Mount(path, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("name the upstream: %w", err)
-	}
-	return nil
 }
 
 // startSquid bumps every connection with one worker, without cache and log.
