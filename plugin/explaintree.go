@@ -72,7 +72,7 @@ func (e explainer) step(root *ui.Node, step xds.StepDescription) {
 	case xds.StepPlaintext:
 		e.plaintext(node, step.Entries[0])
 	case xds.StepDefault:
-		e.byDefault(node, step.Entries[0])
+		e.byDefault(node, step.Entries)
 	default:
 		for _, entry := range step.Entries {
 			e.ruled(node, entry)
@@ -323,13 +323,17 @@ func (e explainer) ruled(parent *ui.Node, entry xds.EntryDescription) {
 	parent.Add(strings.Join(append(parts, "chain "+entry.Chain), "; ")+auditText(r), r.Field)
 }
 
-func (e explainer) byDefault(node *ui.Node, entry xds.EntryDescription) {
-	if e.plan.Default == v1alpha1.ActionAllow {
-		node.Add("loopback, link-local and metadata addresses are closed", "")
-		node.Add("passed through to the address that the client connects to; chain "+entry.Chain, defaultField)
-		return
+func (e explainer) byDefault(node *ui.Node, entries []xds.EntryDescription) {
+	for _, entry := range entries {
+		switch {
+		case entry.Way != "":
+			node.Add("passed through to the address that the client connects to; chain "+entry.Chain, defaultField)
+		case len(entries) > 1:
+			node.Add("loopback, link-local and metadata addresses are closed; chain "+entry.Chain, "")
+		default:
+			node.Add("closed without a byte; chain "+entry.Chain, defaultField)
+		}
 	}
-	node.Add("closed without a byte; chain "+entry.Chain, defaultField)
 }
 
 // recording lists the rules that only record.

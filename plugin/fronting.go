@@ -1,6 +1,239 @@
 package plugin
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
-func newFrontingCommand(s *shell) *cobra.Command { return &cobra.Command{Use: "test-fronting"} }
-func newDemoCommand(s *shell) *cobra.Command     { return &cobra.Command{Use: "demo"} }
+	"github.com/spf13/cobra"
+
+	"github.com/netproxy/netproxy/plugin/internal/ui"
+	"github.com/netproxy/netproxy/plugin/lab/attack"
+)
+
+type frontingOptions struct {
+	policyOptions
+	Local  bool
+	List   bool
+	Envoy  string
+	Only   []string
+	Output outputFormat
+}
+
+const frontingLong = `Attack a policy and show what got through.
+
+--local builds a lab on this machine: network namespaces, the packet filter of a pod, a real Envoy with the rendered files,
+an Internet of documentation addresses that writes down what reaches it, and a DNS server. Then clients inside of the pod
+try to get around the policy. Every row checks what the client got and what arrived outside.
+
+Exit codes: 0 nothing leaked, 1 the test could not run, 2 something leaked or an answer is not what the policy promises.
+Needs Linux, and Envoy 1.40. Root is not needed where user namespaces are allowed.`
+
+const frontingExample = `  # Attack the policy
+  kubectl netproxy test-fronting -f policy.yaml --local
+
+  # With the real credentials; they stay on this machine
+  kubectl netproxy test-fronting -f policy.yaml -f secrets.yaml --local
+
+  # In CI
+  kubectl netproxy test-fronting -f policy.yaml --local -o json
+
+  # One attack again
+  kubectl netproxy test-fronting -f policy.yaml --local --only front-stranger-h1`
+
+func newFrontingCommand(s *shell) *cobra.Command {
+	o := &frontingOptions{}
+	cmd := &cobra.Command{
+		Use: "test-fronting -f FILENAME --local", Short: "Attack a policy, to prove that domain fronting does not work",
+		Long: frontingLong, Example: frontingExample, Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.List {
+				return o.list(s)
+			}
+			if err := o.complete(s); err != nil {
+				return err
+			}
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return inLab(cmd.Context(), s, func(ctx context.Context) error { return o.run(ctx, s) })
+		},
+	}
+	o.addFlags(cmd.Flags())
+	flags := cmd.Flags()
+	flags.BoolVar(&o.Local, "local", false, "attack in a lab on this machine")
+	flags.BoolVar(&o.List, "list", false, "list the scenarios and do nothing")
+	flags.StringVar(&o.Envoy, "envoy", "", "path of Envoy (default: $ENVOY, then envoy on the PATH)")
+	flags.StringSliceVar(&o.Only, "only", nil, "run these scenarios only (repeatable)")
+	addOutputFlag(cmd, &o.Output)
+	return cmd
+}
+
+func (o *frontingOptions) complete(s *shell) error {
+	if !o.Local {
+		return errors.New("only the local test exists so far: add --local")
+	}
+	var err error
+	o.Envoy, err = envoyPath(s, o.Envoy)
+	return err
+}
+
+func (o *frontingOptions) validate() error {
+	if err := o.policyOptions.validate(); err != nil {
+		return err
+	}
+	known := attack.Scenarios()
+	for _, id := range o.Only {
+		if !slices.ContainsFunc(known, func(s attack.Scenario) bool { return s.ID == id }) {
+			return fmt.Errorf("--only %q: no such scenario: see kubectl netproxy test-fronting --list", id)
+		}
+	}
+	return nil
+}
+
+func (o *frontingOptions) list(s *shell) error {
+	var rows [][]string
+	for _, scenario := range attack.Scenarios() {
+		rows = append(rows, []string{scenario.ID, scenario.Category, scenario.Title})
+	}
+	_, err := fmt.Fprint(s.Out, s.painter().Table([]string{"ID", "CATEGORY", "SCENARIO"}, rows))
+	return err
+}
+
+func (o *frontingOptions) run(ctx context.Context, s *shell) error {
+	c, err := o.load(s)
+	if err != nil {
+		return err
+	}
+	r, err := startLab(ctx, s, c, o.Envoy)
+	if err != nil {
+		return err
+	}
+	rows, err := attack.Run(ctx, attack.Options{Lab: r.lab, Pod: r.pod, Target: r.target, Only: o.Only})
+	if err := r.closeLab(err); err != nil {
+		return err
+	}
+	report := newFrontingReport(r, rows)
+	if o.Output != "" {
+		err = o.Output.print(s.Out, report)
+	} else {
+		_, err = fmt.Fprint(s.Out, report.text(s.painter()))
+	}
+	if err == nil && len(attack.Bad(rows)) > 0 {
+		return exitCode(ExitBad)
+	}
+	return err
+}
+
+// frontingReport is what test-fronting found.
+type frontingReport struct {
+	Policy      string                `json:"policy"`
+	Differences []string              `json:"differences"`
+	Rows        []attack.Outcome      `json:"rows"`
+	Summary     map[attack.Result]int `json:"summary"`
+}
+
+func newFrontingReport(r *labRun, rows []attack.Outcome) frontingReport {
+	out := frontingReport{Policy: r.ref().String(), Differences: r.differences, Rows: rows, Summary: map[attack.Result]int{
+		attack.Pass: 0, attack.Leak: 0, attack.Fail: 0, attack.Open: 0, attack.Skipped: 0,
+	}}
+	for _, row := range rows {
+		out.Summary[row.Result]++
+	}
+	return out
+}
+
+func (f frontingReport) text(u *ui.Renderer) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s in the local lab\n", u.Paint(ui.Strong, f.Policy))
+	for _, d := range f.Differences {
+		fmt.Fprintf(&b, "  not as in a cluster: %s\n", d)
+	}
+	fmt.Fprintf(&b, "\n%s\n", f.table(u))
+	for _, result := range []attack.Result{attack.Leak, attack.Fail, attack.Open} {
+		f.details(&b, u, result)
+	}
+	f.skipped(&b, u)
+	fmt.Fprintln(&b, f.summary(u))
+	return b.String()
+}
+
+// table leaves out what was skipped: an empty row says nothing.
+func (f frontingReport) table(u *ui.Renderer) string {
+	var rows [][]string
+	for _, row := range f.Rows {
+		if row.Result != attack.Skipped {
+			rows = append(rows, []string{row.Title, row.SNI, row.Host, row.Expected, row.Got, mark(u, row.Result)})
+		}
+	}
+	return u.Table([]string{"SCENARIO", "SNI", "HOST", "EXPECTED", "GOT", "RESULT"}, rows)
+}
+
+func mark(u *ui.Renderer, r attack.Result) string { return u.Mark(toneOf(r), string(r)) }
+
+func toneOf(r attack.Result) ui.Tone {
+	switch r {
+	case attack.Pass:
+		return ui.Good
+	case attack.Leak, attack.Fail:
+		return ui.Bad
+	case attack.Open:
+		return ui.Notice
+	}
+	return ui.Faint
+}
+
+func (f frontingReport) details(b *strings.Builder, u *ui.Renderer, result attack.Result) {
+	count := 0
+	for _, row := range f.Rows {
+		if row.Result != result {
+			continue
+		}
+		text := row.Detail
+		if row.Advice != "" {
+			text = row.Advice
+		}
+		fmt.Fprintf(b, "%s  %s: %s\n", mark(u, result), row.ID, text)
+		count++
+	}
+	if count > 0 {
+		fmt.Fprintln(b)
+	}
+}
+
+// skipped names each reason once.
+func (f frontingReport) skipped(b *strings.Builder, u *ui.Renderer) {
+	var reasons []string
+	ids := map[string][]string{}
+	for _, row := range f.Rows {
+		if row.Result != attack.Skipped {
+			continue
+		}
+		if ids[row.Detail] == nil {
+			reasons = append(reasons, row.Detail)
+		}
+		ids[row.Detail] = append(ids[row.Detail], row.ID)
+	}
+	for _, reason := range reasons {
+		fmt.Fprintf(b, "%s  %s: %s\n", mark(u, attack.Skipped), reason, strings.Join(ids[reason], ", "))
+	}
+	if len(reasons) > 0 {
+		fmt.Fprintln(b)
+	}
+}
+
+func (f frontingReport) summary(u *ui.Renderer) string {
+	text := fmt.Sprintf("%d attacks and controls: %d passed, %d leaked, %d failed, %d open, %d skipped", len(f.Rows),
+		f.Summary[attack.Pass], f.Summary[attack.Leak], f.Summary[attack.Fail], f.Summary[attack.Open], f.Summary[attack.Skipped])
+	switch {
+	case f.Summary[attack.Leak] > 0:
+		return u.Paint(ui.Bad, text)
+	case f.Summary[attack.Fail] > 0:
+		return u.Paint(ui.Bad, text) + "\nnothing leaked, but not every answer is what the policy promises"
+	case f.Summary[attack.Pass] == 0:
+		return u.Paint(ui.Notice, text) + "\nnothing was tested: the policy has nothing that these attacks are about"
+	}
+	return u.Paint(ui.Good, text)
+}

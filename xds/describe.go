@@ -91,7 +91,7 @@ func (p *Plan) Describe(families Families) Description {
 		{StepPassedName, d.passed()},
 		{StepInterceptedAddress, d.intercepted(domainIsAddress)},
 		{StepAllowedAddress, d.byAddress(v1alpha1.ActionAllow)},
-		{StepDefault, []EntryDescription{d.byDefault()}},
+		{StepDefault, d.byDefault()},
 	} {
 		if len(step.Entries) > 0 {
 			out.Steps = append(out.Steps, step)
@@ -196,9 +196,11 @@ func (d describer) passedBy(r *Rule, a *atom) []EntryDescription {
 	return out
 }
 
-func (d describer) byDefault() EntryDescription {
+// byDefault is also what keeps special addresses closed under a default of Allow.
+func (d describer) byDefault() []EntryDescription {
+	out := []EntryDescription{{Chain: chainName(d.chains.denyDefault())}}
 	if d.plan.Default == v1alpha1.ActionAllow {
-		return EntryDescription{Chain: chainName(d.chains.allowDefault()), Way: v1alpha1.ResolutionClient}
+		out = append(out, EntryDescription{Chain: chainName(d.chains.allowDefault()), Way: v1alpha1.ResolutionClient})
 	}
-	return EntryDescription{Chain: chainName(d.chains.denyDefault())}
+	return out
 }
