@@ -77,7 +77,7 @@ func (p *Plan) opaquePorts() PortSet {
 	explicit := PortSet{}
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		if len(r.Names) > 0 || len(r.HTTP) > 0 {
+		if len(r.Names) > 0 || len(r.HTTP) > 0 || p.opensIntercepted(r) {
 			seen = seen.union(r.Ports)
 			continue
 		}
@@ -90,6 +90,23 @@ func (p *Plan) opaquePorts() PortSet {
 		seen = seen.union(explicit.complement())
 	}
 	return seen.complement()
+}
+
+// opensIntercepted says whether what the rule opens by address can be TLS to intercept: an intercepted address is among its
+// own, or it opens every address and so those of the intercepted names.
+func (p *Plan) opensIntercepted(r *Rule) bool {
+	if r.Action != v1alpha1.ActionAllow {
+		return false
+	}
+	if r.AnyDst {
+		return len(p.Domains) > 0
+	}
+	for addr := range p.addresses {
+		if anyContains(r.Prefixes, addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // allowsEncodedSlashes says whether any rule opts in. If none does, Envoy refuses such requests before any rule.
