@@ -15,7 +15,7 @@ func exampleTrials() map[string][]trial {
 			{ask("GET", "https://api.openai.com/", withSNI("-")), outcome{end: closed, rule: "default"}},
 			// Nothing could allow HTTP on this port, so nobody looks for it.
 			{ask("GET", "http://api.openai.com/"), outcome{end: closed, rule: "default"}},
-			{ask("GET", "http://api.openai.com:443/"), outcome{end: denied403, rule: "default"}},
+			{ask("GET", "http://api.openai.com:443/"), outcome{end: plaintext, rule: "openai"}},
 			{ask("GET", "tcp://api.openai.com:22/"), outcome{end: closed, rule: "default"}},
 		},
 		"02-wildcard.yaml": {
