@@ -110,8 +110,8 @@ func unknownAddress(c *chosen, q *question) string {
 		return ""
 	}
 	for i := range c.plan.Rules {
-		if len(c.plan.Rules[i].Prefixes) > 0 {
-			return "the client's address is not known, so that rules with addresses match nothing here: add --ip"
+		if r := &c.plan.Rules[i]; len(r.Prefixes) > 0 && r.Ports.Contains(q.Dst.Port()) {
+			return "the client's address is not known, and there are rules about addresses on this port: add --ip"
 		}
 	}
 	return ""

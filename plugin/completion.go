@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -23,12 +25,21 @@ const completionExample = `  # kubectl netproxy <TAB>, in whatever shell kubectl
 // kubectlCompletion is what kubectl runs (kubernetes.io, "Extend kubectl with plugins").
 const kubectlCompletion = "#!/bin/sh\nexec kubectl-netproxy __complete \"$@\"\n"
 
+func shells() []string { return []string{"kubectl", "bash", "zsh", "fish", "powershell"} }
+
+func oneShell(_ *cobra.Command, args []string) error {
+	if len(args) != 1 || !slices.Contains(shells(), args[0]) {
+		return fmt.Errorf("which completion? write one of %s", strings.Join(shells(), ", "))
+	}
+	return nil
+}
+
 func newCompletionCommand(s *shell) *cobra.Command {
 	return &cobra.Command{
 		Use: "completion SHELL", Short: "Print a completion script: kubectl, bash, zsh, fish or powershell",
 		Long: completionLong, Example: completionExample, DisableFlagsInUseLine: true,
-		ValidArgs: []string{"kubectl", "bash", "zsh", "fish", "powershell"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: shells(),
+		Args:      oneShell,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			switch args[0] {

@@ -139,6 +139,7 @@ func (o *explainOptions) run(s *shell) error {
 }
 
 func (o *explainOptions) wholePolicy(s *shell, c *chosen) error {
+	c.warn(s)
 	root := explainTree(c, c.plan.Describe(o.families))
 	if o.Output != "" {
 		return o.Output.print(s.Out, branchOf(root))

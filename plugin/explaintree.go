@@ -282,7 +282,7 @@ func httpText(r *xds.Rule) string {
 
 func (e explainer) plaintext(node *ui.Node, entry xds.EntryDescription) {
 	if e.allOpaque() {
-		node.Add("is not looked for; what follows decides", "")
+		node.Add("is not looked for: nothing gets to chain "+entry.Chain, "")
 		return
 	}
 	node.Text += "  chain " + entry.Chain

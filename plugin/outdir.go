@@ -22,7 +22,10 @@ const (
 const markerFile = ".netproxy-render.json"
 
 // outDir is where rendered files go.
-type outDir struct{ dir string }
+type outDir struct {
+	dir   string // absolute
+	given string // as the user wrote it
+}
 
 func (o outDir) paths() xds.Paths {
 	return xds.Paths{Config: o.dir, TLS: filepath.Join(o.dir, "tls"), Run: filepath.Join(o.dir, "run")}
@@ -46,11 +49,11 @@ func (o outDir) check() error {
 	}
 	data, err := os.ReadFile(filepath.Join(o.dir, markerFile))
 	if err != nil {
-		return fmt.Errorf("--out %s: the directory has files and %w: name a new or empty one", o.dir, errForeign)
+		return fmt.Errorf("--out %s: the directory has files and %w: name a new or empty one", o.given, errForeign)
 	}
 	var own []string
 	if err := json.Unmarshal(data, &own); err != nil {
-		return fmt.Errorf("--out %s: reading %s: %w: name a new or empty directory", o.dir, markerFile, err)
+		return fmt.Errorf("--out %s: reading %s: %w: name a new or empty directory", o.given, markerFile, err)
 	}
 	return o.checkOwn(append(own, markerFile, filepath.Join("run", xds.AdminSocket)))
 }
@@ -64,7 +67,7 @@ func (o outDir) checkOwn(own []string) error {
 		if err != nil || entry.IsDir() || slices.Contains(own, name) {
 			return err
 		}
-		return fmt.Errorf("--out %s: %s %w: move it away, or name another directory", o.dir, name, errForeign)
+		return fmt.Errorf("--out %s: %s %w: move it away, or name another directory", o.given, name, errForeign)
 	})
 }
 
@@ -79,10 +82,10 @@ func (o outDir) write(files xds.Files, extra map[string][]byte) error {
 		return fmt.Errorf("--out: %w", err)
 	}
 	if err := o.fill(fresh, files, extra); err != nil {
-		return errors.Join(fmt.Errorf("--out %s: %w", o.dir, err), os.RemoveAll(fresh))
+		return errors.Join(fmt.Errorf("--out %s: %w", o.given, err), os.RemoveAll(fresh))
 	}
 	if err := o.replace(fresh); err != nil {
-		return errors.Join(fmt.Errorf("--out %s: %w", o.dir, err), os.RemoveAll(fresh))
+		return errors.Join(fmt.Errorf("--out %s: %w", o.given, err), os.RemoveAll(fresh))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/xds"
@@ -48,9 +49,18 @@ type chosen struct {
 	// namespace is the workload's; empty for a cluster-wide policy without -n.
 	namespace string
 	plan      *xds.Plan
+	// advice is what validation says about a policy that is valid.
+	advice []v1alpha1.Warning
 }
 
-// load reads, chooses, validates and compiles. Advice about the policy is printed as warnings.
+// warn prints the advice.
+func (c *chosen) warn(s *shell) {
+	for _, w := range c.advice {
+		s.warn("%s", w)
+	}
+}
+
+// load reads, chooses, validates and compiles.
 func (o *policyOptions) load(s *shell) (*chosen, error) {
 	all, err := readObjects(s.In, o.Filenames)
 	if err != nil {
@@ -61,10 +71,8 @@ func (o *policyOptions) load(s *shell) (*chosen, error) {
 		return nil, err
 	}
 	c := &chosen{objects: all, policy: policy, spec: policy.PolicySpec(), namespace: o.namespaceOf(policy)}
-	warnings, errs := v1alpha1.ValidatePolicy(policy)
-	for _, w := range warnings {
-		s.warn("%s", w)
-	}
+	var errs field.ErrorList
+	c.advice, errs = v1alpha1.ValidatePolicy(policy)
 	if len(errs) > 0 {
 		heading := fmt.Sprintf("%s in %s is invalid", c.title(), all.where)
 		return nil, listOf(heading, errors.Join(asErrors(errs)...))

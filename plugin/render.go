@@ -31,6 +31,7 @@ type renderOptions struct {
 	Families string
 
 	families xds.Families
+	absolute string // Out
 }
 
 const renderLong = `Render the files that the sidecar of a policy mounts.
@@ -76,10 +77,11 @@ func (o *renderOptions) complete() error {
 	if o.families, err = parseFamilies(o.Families); err != nil {
 		return err
 	}
-	if o.Out != "" {
-		if o.Out, err = filepath.Abs(o.Out); err != nil {
-			return fmt.Errorf("--out: %w", err)
-		}
+	if o.Out == "" {
+		return nil
+	}
+	if o.absolute, err = filepath.Abs(o.Out); err != nil {
+		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
 }
@@ -125,6 +127,7 @@ type rendering struct {
 
 // prepare looks up credentials and certificates. The config holds the real values.
 func (c *chosen) prepare(s *shell, store *caStore) (*rendering, error) {
+	c.warn(s)
 	credentials, err := c.credentials(s)
 	if err != nil {
 		return nil, err
@@ -245,7 +248,7 @@ func (r *rendering) summary(pem []byte) any {
 }
 
 func (o *renderOptions) write(s *shell, r *rendering, store *caStore) error {
-	target := outDir{o.Out}
+	target := outDir{o.absolute, o.Out}
 	if err := target.check(); err != nil {
 		return err
 	}
@@ -273,10 +276,10 @@ func (o *renderOptions) write(s *shell, r *rendering, store *caStore) error {
 func (o *renderOptions) report(s *shell, r *rendering, count int) {
 	lines := []string{
 		fmt.Sprintf("%d files of %s are in %s", count, r.title(), o.Out),
-		fmt.Sprintf("run it:   envoy -c %s --drain-time-s 10", filepath.Join(o.Out, xds.BootstrapFile)),
+		fmt.Sprintf("run it:   envoy -c %s --drain-time-s 10", filepath.Join(o.absolute, xds.BootstrapFile)),
 	}
 	if r.certs.ca != nil {
-		lines = append(lines, fmt.Sprintf("trust it: curl --cacert %s ...", filepath.Join(o.Out, caCertFile)))
+		lines = append(lines, fmt.Sprintf("trust it: curl --cacert %s ...", filepath.Join(o.absolute, caCertFile)))
 	}
 	fmt.Fprintln(s.Out, strings.Join(lines, "\n"))
 }
