@@ -18,6 +18,13 @@ func (d digest) text(s string) digest {
 	return (d ^ 0xff) * 1099511628211 // ends the string
 }
 
+func (d digest) bytes(b []byte) digest {
+	for _, c := range b {
+		d = (d ^ digest(c)) * 1099511628211
+	}
+	return d
+}
+
 func (d digest) number(n uint64) digest {
 	for range 8 {
 		d = (d ^ digest(n&0xff)) * 1099511628211

@@ -35,7 +35,10 @@ type Plan struct {
 	addresses map[netip.Addr]int // intercepted addresses, to Domains
 	opaque    PortSet            // ports where only addresses count
 	classes   []portClass
-	special   []netip.Prefix // never reached by a name or by default
+	byAddress map[v1alpha1.Action][]*Rule
+
+	takesEncodedSlashes bool
+	special             []netip.Prefix // never reached by a name or by default
 }
 
 // Rule is a rule of the policy, its strings parsed.
@@ -122,6 +125,8 @@ func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
 	if err := p.compileMITM(spec.MITM, path.Child("mitm")); err != nil {
 		return nil, err
 	}
+	p.sortAddressRules()
+	p.takesEncodedSlashes = p.anyTakesEncodedSlashes()
 	p.names = indexNames(p)
 	p.opaque = p.opaquePorts()
 	p.classes = p.portClasses()

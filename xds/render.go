@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -14,6 +16,11 @@ type builder struct {
 	packer
 	plan *Plan
 	cfg  Config
+
+	// What every virtual host has is built once.
+	actions      map[string]*routev3.Route_Route
+	lastRoute    *routev3.Route
+	filterSwitch *anypb.Any
 }
 
 // Render writes the files of a sidecar. The same plan and config give the same bytes.
@@ -29,38 +36,60 @@ func (p *Plan) Render(cfg Config) (Files, error) {
 	if cfg.Paths == (Paths{}) {
 		cfg.Paths = SidecarPaths()
 	}
-	b := &builder{plan: p, cfg: cfg}
-	files, err := b.files()
+	files, err := newBuilder(p, cfg).files()
 	if err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", p.Ref, err)
 	}
 	return files, nil
 }
 
+func newBuilder(p *Plan, cfg Config) *builder {
+	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[string]*routev3.Route_Route{}}
+}
+
 func (b *builder) files() (Files, error) {
-	var files Files
-	for _, part := range []struct {
-		name string
-		make func() []proto.Message
-	}{
-		{ListenersFile, b.listeners},
-		{ClustersFile, b.clusters},
-		{RoutesFile, b.routeConfigurations},
-	} {
-		var w writer
-		if err := w.resources(part.make()...); err != nil {
-			return nil, err
-		}
-		files = append(files, File{InConfig, part.name, w.out.Bytes(), false})
+	files := Files{
+		b.resourceFile(ListenersFile, b.listeners()...),
+		b.resourceFile(ClustersFile, b.clusters()...),
+		b.resourceFile(RoutesFile, b.routeConfigurations()...),
 	}
 	stamp(files...)
-	var w writer
-	if err := w.message(b.bootstrap()); err != nil {
-		return nil, err
+	w := b.writer()
+	w.message(b.bootstrap().ProtoReflect())
+	b.keep(w.err)
+	files = append(Files{{InConfig, BootstrapFile, append(w.out, '\n'), false}}, files...)
+	return b.appendSecrets(files), b.err
+}
+
+func (b *builder) writer() *writer { return &writer{packed: b.packed} }
+
+func (b *builder) resourceFile(name string, messages ...proto.Message) File {
+	w := b.writer()
+	w.out = make([]byte, 0, b.expectedSize(name))
+	w.resources(messages...)
+	b.keep(w.err)
+	return File{InConfig, name, w.out, false}
+}
+
+// expectedSize is measured: growing a buffer to its size costs twice its size.
+func (b *builder) expectedSize(name string) int {
+	switch domains, rules := len(b.plan.Domains), len(b.plan.Rules); name {
+	case ListenersFile:
+		return 24<<10 + min(domains, maxOwnChains)*17<<10 + 310*domains + 1024*min(rules, maxOwnChains)
+	case RoutesFile:
+		return 4<<10 + 440*max(domains, rules)
+	case ClustersFile:
+		return 24 << 10
+	default:
+		return 1 << 10
 	}
-	files = append(Files{{InConfig, BootstrapFile, append(w.out.Bytes(), '\n'), false}}, files...)
-	files, err := b.appendSecrets(files)
-	return files, errors.Join(err, b.err)
+}
+
+// keep the first error.
+func (b *builder) keep(err error) {
+	if b.err == nil && err != nil {
+		b.err = fmt.Errorf("writing: %w", err)
+	}
 }
 
 // configFile is where Envoy finds a file of the configuration and notices that it changed. Kubernetes replaces a mounted

@@ -74,7 +74,7 @@ func (b *builder) atomRoutes(a *atom, d *Domain) []*routev3.Route {
 		routes = append(routes, b.ruleRoutes(r, a, func(route *routev3.Route) { denyRoute(route, r.Name) })...)
 	}
 	for _, r := range b.plan.atomRules(a, v1alpha1.ActionAllow) {
-		routes = append(routes, b.ruleRoutes(r, a, func(route *routev3.Route) { allowRoute(route, r, string(r.way(a))) })...)
+		routes = append(routes, b.ruleRoutes(r, a, func(route *routev3.Route) { b.allowRoute(route, r, r.way(a)) })...)
 	}
 	return append(routes, b.fallback())
 }
@@ -190,36 +190,45 @@ func denyRoute(route *routev3.Route, rule string) {
 	route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 403}}
 }
 
-func allowRoute(route *routev3.Route, r *Rule, way string) {
+func (b *builder) allowRoute(route *routev3.Route, r *Rule, way v1alpha1.Resolution) {
 	route.Name = r.Name
 	if r.Audit {
 		route.Metadata = auditMark()
 	}
-	route.Action = &routev3.Route_Route{Route: passOn(way)}
+	route.Action = b.passOn(way)
 }
 
 // passOn has no timeout: how long a request takes is between workload and upstream.
-func passOn(way string) *routev3.RouteAction {
-	return &routev3.RouteAction{
-		ClusterSpecifier: &routev3.RouteAction_ClusterSpecifierPlugin{ClusterSpecifierPlugin: way},
-		Timeout:          durationpb.New(0),
+func (b *builder) passOn(way v1alpha1.Resolution) *routev3.Route_Route {
+	if b.actions[string(way)] == nil {
+		b.actions[string(way)] = &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_ClusterSpecifierPlugin{ClusterSpecifierPlugin: string(way)},
+			Timeout:          durationpb.New(0),
+		}}
 	}
+	return b.actions[string(way)]
 }
 
 // fallback is for requests whose name no rule decides about: the address may.
 func (b *builder) fallback() *routev3.Route {
-	route := &routev3.Route{Match: anyPath()}
+	if b.lastRoute == nil {
+		b.lastRoute = &routev3.Route{Match: anyPath()}
+		b.decideByAddress(b.lastRoute)
+	}
+	return b.lastRoute
+}
+
+func (b *builder) decideByAddress(route *routev3.Route) {
 	if !b.plan.hasFallback() {
 		denyRoute(route, policyDefault)
-		return route
+		return
 	}
 	route.Name = routeAddress
 	if b.plan.auditsAddresses() {
 		route.Metadata = auditMark()
 	}
-	route.Action = &routev3.Route_Route{Route: passOn(string(v1alpha1.ResolutionClient))}
+	route.Action = b.passOn(v1alpha1.ResolutionClient)
 	route.TypedPerFilterConfig = map[string]*anypb.Any{filterAddress: b.switchedOn()}
-	return route
 }
 
 func (p *Plan) auditsAddresses() bool {
@@ -233,7 +242,10 @@ func (p *Plan) auditsAddresses() bool {
 
 // switchedOn enables a filter that is disabled in its chain.
 func (b *builder) switchedOn() *anypb.Any {
-	return b.any(&routev3.FilterConfig{Config: &anypb.Any{}})
+	if b.filterSwitch == nil {
+		b.filterSwitch = b.any(&routev3.FilterConfig{Config: &anypb.Any{}})
+	}
+	return b.filterSwitch
 }
 
 // injection switches on what puts a domain's headers into its requests. Plaintext chains have no such filters.

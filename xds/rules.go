@@ -48,15 +48,18 @@ func (p Path) covers(text string) bool {
 
 // addressRules lists the rules of an action that can match by address, by name: Envoy's RBAC tries its policies in that
 // order, and the order of rules means nothing.
-func (p *Plan) addressRules(action v1alpha1.Action) []*Rule {
-	var out []*Rule
+func (p *Plan) addressRules(action v1alpha1.Action) []*Rule { return p.byAddress[action] }
+
+func (p *Plan) sortAddressRules() {
+	p.byAddress = map[v1alpha1.Action][]*Rule{}
 	for i := range p.Rules {
-		if r := &p.Rules[i]; r.Action == action && r.byAddress() {
-			out = append(out, r)
+		if r := &p.Rules[i]; r.byAddress() {
+			p.byAddress[r.Action] = append(p.byAddress[r.Action], r)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Rule) int { return strings.Compare(a.Name, b.Name) })
-	return out
+	for _, rules := range p.byAddress {
+		slices.SortFunc(rules, func(a, b *Rule) int { return strings.Compare(a.Name, b.Name) })
+	}
 }
 
 // atomRules lists the rules of an action that match the atom by name.
@@ -110,7 +113,9 @@ func (p *Plan) opensIntercepted(r *Rule) bool {
 }
 
 // allowsEncodedSlashes says whether any rule opts in. If none does, Envoy refuses such requests before any rule.
-func (p *Plan) allowsEncodedSlashes() bool {
+func (p *Plan) allowsEncodedSlashes() bool { return p.takesEncodedSlashes }
+
+func (p *Plan) anyTakesEncodedSlashes() bool {
 	return slices.ContainsFunc(p.Rules, func(r Rule) bool {
 		return slices.ContainsFunc(r.HTTP, func(m HTTPMatch) bool { return m.EncodedSlash == AllowEncodedSlash })
 	})

@@ -43,37 +43,26 @@ func (p *Plan) hasLiterals() bool {
 }
 
 // appendSecrets adds what Envoy reads by SDS and the PEM files.
-func (b *builder) appendSecrets(files Files) (Files, error) {
+func (b *builder) appendSecrets(files Files) Files {
 	files = append(files, File{InTLS, UpstreamCAsFile, b.cfg.UpstreamCAs, false})
 	if len(b.plan.Domains) == 0 {
-		return files, nil
+		return files
 	}
 	files = append(files,
 		File{InTLS, LeafCertFile, b.cfg.LeafCert, false},
-		File{InTLS, LeafKeyFile, b.cfg.LeafKey, true})
-	leaf, err := b.secretFile(LeafSecretFile, b.leaf())
-	if err != nil {
-		return nil, err
-	}
-	files = append(files, leaf)
+		File{InTLS, LeafKeyFile, b.cfg.LeafKey, true},
+		b.secretFile(LeafSecretFile, b.leaf()))
 	for _, c := range b.plan.Credentials() {
-		file, err := b.secretFile(c.File(), credentialSecret(c, b.cfg.Credentials[c]))
-		if err != nil {
-			return nil, err
-		}
+		file := b.secretFile(c.File(), credentialSecret(c, b.cfg.Credentials[c]))
 		file.Secret = true
 		files = append(files, file)
 	}
-	return files, nil
+	return files
 }
 
-func (b *builder) secretFile(name string, s *tlsv3.Secret) (File, error) {
+func (b *builder) secretFile(name string, s *tlsv3.Secret) File {
 	b.check(s)
-	var w writer
-	if err := w.resources(s); err != nil {
-		return File{}, err
-	}
-	return File{InConfig, name, w.out.Bytes(), false}, nil
+	return b.resourceFile(name, s)
 }
 
 // leaf names the files of the certificate; Envoy reads both again when their directory is swapped.

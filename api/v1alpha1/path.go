@@ -49,7 +49,7 @@ func normalizePath(s string, slashes EncodedSlashes) (string, error) {
 		return "", errors.New("double slash, which requests lose by normalisation; write one")
 	}
 	// An encoded slash that is let through ends a segment for the upstream that decodes it.
-	decoded := strings.NewReplacer("%2F", "/", "%5C", "/").Replace(path)
+	decoded := strings.ReplaceAll(strings.ReplaceAll(path, "%2F", "/"), "%5C", "/")
 	for segment := range strings.SplitSeq(decoded, "/") {
 		if dotSegment(segment) {
 			return "", fmt.Errorf("segment %q, which requests lose by normalisation; write the path without it", segment)
