@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -38,7 +39,10 @@ func faults() map[string]func(*brokenConfig) {
 			b.replace("rds.yaml", `"prefix":"/v1/"`, `"prefix":"/"`)
 		},
 		"admin on TCP": func(b *brokenConfig) {
-			b.replace("bootstrap.yaml", b.adminPipe(), `"socketAddress":{"address":"127.0.0.1","portValue":9901}`)
+			pipe := regexp.MustCompile(`"pipe":\{[^}]*\}`)
+			for _, found := range pipe.FindAllString(b.files["bootstrap.yaml"], -1) {
+				b.replace("bootstrap.yaml", found, `"socketAddress":{"address":"127.0.0.1","portValue":9901}`)
+			}
 		},
 	}
 }
@@ -89,13 +93,6 @@ func without(doc any, field string) (count int) {
 		}
 	}
 	return count
-}
-
-// adminPipe is the address of the admin interface, as the status port uses it too.
-func (b *brokenConfig) adminPipe() string {
-	_, rest, _ := strings.Cut(b.files["bootstrap.yaml"], `"pipe":{`)
-	inside, _, _ := strings.Cut(rest, "}")
-	return `"pipe":{` + inside + "}"
 }
 
 // brokenEnvoy copies the configuration, breaks it, and becomes the real Envoy.
