@@ -26,7 +26,6 @@ type chainSet struct {
 	addressRules digest
 	domainSums   map[int]digest
 	bucketSums   map[string]digest
-	nameCount    int
 }
 
 func newChainSet(b *builder) *chainSet {
@@ -36,9 +35,6 @@ func newChainSet(b *builder) *chainSet {
 		s.everyRule = s.everyRule.rule(r)
 		if r.byAddress() {
 			s.addressRules = s.addressRules.rule(r)
-		}
-		if r.Action == v1alpha1.ActionAllow && len(r.HTTP) == 0 {
-			s.nameCount += len(r.Names)
 		}
 	}
 	s.everyRule = s.everyRule.text(string(b.plan.Default))
@@ -58,6 +54,44 @@ func (s *chainSet) put(identity string, sum digest, build func(name string) *lis
 	return name
 }
 
+// The identities of chains, which Evaluate names too.
+const (
+	chainPlaintext   = "http"
+	chainDenyDefault = "deny/default"
+	chainTCPDefault  = "tcp/default"
+)
+
+func (p *Plan) interceptIdentity(d int) string {
+	kind := "intercept/"
+	if p.Domains[d].Addr.IsValid() {
+		kind = "intercept-address/"
+	}
+	return kind + own(p.Domains[d].String(), len(p.Domains))
+}
+
+func (p *Plan) denyIdentity(r *Rule) string { return "deny/" + own(r.Name, len(p.Rules)) }
+
+func (p *Plan) addressIdentity(r *Rule) string { return "tcp/" + own(r.Name, len(p.Rules)) }
+
+// nameIdentity is one per rule and atom, so that a name that goes takes only its own connections along.
+func (p *Plan) nameIdentity(r *Rule, a *atom, c portClass) string {
+	if p.passedNames > maxOwnChains {
+		return "tls/" + string(r.way(a)) + "/" + bucket(a.text()) + c.suffix()
+	}
+	return "tls/" + r.Name + "/" + a.text() + c.suffix()
+}
+
+// countPassedNames counts the names that rules let through unseen.
+func (p *Plan) countPassedNames() int {
+	n := 0
+	for i := range p.Rules {
+		if r := &p.Rules[i]; r.Action == v1alpha1.ActionAllow && len(r.HTTP) == 0 {
+			n += len(r.Names)
+		}
+	}
+	return n
+}
+
 // own is the last part of an identity: the thing itself, or the bucket that it shares.
 func own(text string, count int) string {
 	if count <= maxOwnChains {
@@ -71,16 +105,12 @@ func bucket(text string) string {
 }
 
 func (s *chainSet) plaintext() string {
-	return s.put("http", s.everyRule, s.kit.plaintextChain)
+	return s.put(chainPlaintext, s.everyRule, s.kit.plaintextChain)
 }
 
 func (s *chainSet) intercept(d int) string {
 	domain := &s.plan.Domains[d]
-	kind := "intercept/"
-	if domain.Addr.IsValid() {
-		kind = "intercept-address/"
-	}
-	identity := kind + own(domain.String(), len(s.plan.Domains))
+	identity := s.plan.interceptIdentity(d)
 	sum := s.domainSums[d]
 	if len(s.plan.Domains) > maxOwnChains {
 		sum = s.bucketSums[identity]
@@ -106,11 +136,7 @@ func (s *chainSet) sumDomains() {
 		s.domainSums[a.domain] = sum
 	}
 	for d := range s.plan.Domains {
-		kind := "intercept/"
-		if s.plan.Domains[d].Addr.IsValid() {
-			kind = "intercept-address/"
-		}
-		id := kind + bucket(s.plan.Domains[d].String())
+		id := s.plan.interceptIdentity(d)
 		s.bucketSums[id] = s.bucketSums[id].number(uint64(s.domainSums[d]))
 	}
 }
@@ -127,8 +153,7 @@ func (s *chainSet) domainSum(d int) digest {
 }
 
 func (s *chainSet) deny(r *Rule) string {
-	identity := "deny/" + own(r.Name, len(s.plan.Rules))
-	return s.put(identity, newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, s.label(r)) })
+	return s.put(s.plan.denyIdentity(r), newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, s.label(r)) })
 }
 
 // label is the rule that a chain's audit records name; a shared chain cannot know it.
@@ -140,23 +165,22 @@ func (s *chainSet) label(r *Rule) string {
 }
 
 func (s *chainSet) denyDefault() string {
-	return s.put("deny/default", newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, "default") })
+	return s.put(chainDenyDefault, newDigest(), func(name string) *listenerv3.FilterChain { return s.kit.closeChain(name, "default") })
 }
 
 func (s *chainSet) allowDefault() string {
-	return s.put("tcp/default", s.everyRule, func(name string) *listenerv3.FilterChain {
+	return s.put(chainTCPDefault, s.everyRule, func(name string) *listenerv3.FilterChain {
 		return s.kit.addressChain(name, passage{rule: "default"})
 	})
 }
 
 // allowAddress's digest has the rules that deny addresses: a new one must end what it forbids.
 func (s *chainSet) allowAddress(r *Rule) string {
-	identity := "tcp/" + own(r.Name, len(s.plan.Rules))
 	sum := s.denials(r).rule(r)
 	if len(s.plan.Rules) > maxOwnChains {
 		sum = s.addressRules
 	}
-	return s.put(identity, sum, func(name string) *listenerv3.FilterChain {
+	return s.put(s.plan.addressIdentity(r), sum, func(name string) *listenerv3.FilterChain {
 		return s.kit.addressChain(name, passage{rule: s.label(r), audit: s.audited(r)})
 	})
 }
@@ -172,18 +196,13 @@ func (s *chainSet) denials(r *Rule) digest {
 	return sum
 }
 
-// allowName's chain is one per rule and atom, so that a name that goes takes only its own connections along.
 func (s *chainSet) allowName(r *Rule, a *atom, c portClass) string {
-	way := r.way(a)
-	identity := "tls/" + r.Name + "/" + a.text() + c.suffix()
-	sum := s.atomSum(r, a)
-	rule := r.Name
-	if s.nameCount > maxOwnChains {
-		identity = "tls/" + string(way) + "/" + bucket(a.text()) + c.suffix()
+	sum, rule := s.atomSum(r, a), r.Name
+	if s.plan.passedNames > maxOwnChains {
 		sum, rule = s.everyRule, ""
 	}
-	return s.put(identity, sum, func(name string) *listenerv3.FilterChain {
-		return s.kit.nameChain(name, passage{rule: rule, way: way, class: c, audit: s.audited(r)})
+	return s.put(s.plan.nameIdentity(r, a, c), sum, func(name string) *listenerv3.FilterChain {
+		return s.kit.nameChain(name, passage{rule: rule, way: r.way(a), class: c, audit: s.audited(r)})
 	})
 }
 

@@ -25,6 +25,11 @@ func (c portClass) suffix() string {
 	return "@" + strconv.Itoa(c.index)
 }
 
+func (p *Plan) classOf(port uint16) portClass {
+	i := slices.IndexFunc(p.classes, func(c portClass) bool { return c.ports.Contains(port) })
+	return p.classes[max(i, 0)]
+}
+
 func (p *Plan) portClasses() []portClass {
 	var denies []*Rule
 	var starts []int

@@ -98,7 +98,7 @@ func (e *evaluation) run() Verdict {
 	case e.req.TLS:
 		return e.tls()
 	case e.req.HTTP:
-		return e.requests("http", nil)
+		return e.requests(-1)
 	default:
 		return e.tcp()
 	}
@@ -107,7 +107,7 @@ func (e *evaluation) run() Verdict {
 func (e *evaluation) tls() Verdict {
 	e.claim(e.plan.sniName(e.req.SNI))
 	if e.atom != nil && e.plan.names.intercepts(e.atom, e.name) {
-		return e.requests("intercept/"+e.plan.Domains[e.atom.domain].String(), &e.plan.Domains[e.atom.domain])
+		return e.requests(e.atom.domain)
 	}
 	if v, ok := e.denied(); ok {
 		return v
@@ -116,7 +116,7 @@ func (e *evaluation) tls() Verdict {
 		return v
 	}
 	if d, ok := e.plan.addresses[e.req.Dst.Addr()]; ok {
-		return e.requests("intercept/"+e.plan.Domains[d].String(), &e.plan.Domains[d])
+		return e.requests(d)
 	}
 	return e.byAddress()
 }
@@ -145,7 +145,7 @@ func (e *evaluation) tcp() Verdict {
 func (e *evaluation) denied() (Verdict, bool) {
 	for _, r := range e.plan.addressRules(v1alpha1.ActionDeny) {
 		if r.matchesAddress(e.req.Dst) {
-			return e.ruled(r, "deny/"+r.Name, denyReason(r)), true
+			return e.ruled(r, e.plan.denyIdentity(r), denyReason(r)), true
 		}
 	}
 	if e.atom == nil {
@@ -153,7 +153,7 @@ func (e *evaluation) denied() (Verdict, bool) {
 	}
 	for _, r := range e.plan.atomRules(e.atom, v1alpha1.ActionDeny) {
 		if r.Ports.Contains(e.req.Dst.Port()) {
-			return e.ruled(r, "deny/"+r.Name, denyReason(r)), true
+			return e.ruled(r, e.plan.denyIdentity(r), denyReason(r)), true
 		}
 	}
 	return Verdict{}, false
@@ -174,7 +174,7 @@ func (e *evaluation) allowedByName() (Verdict, bool) {
 		if len(r.HTTP) > 0 || !r.Ports.Contains(e.req.Dst.Port()) || !e.clientAddressOK(r) {
 			continue
 		}
-		v := e.ruled(r, "tls/"+r.Name, "the rule allows it; TLS passes through unseen")
+		v := e.ruled(r, e.plan.nameIdentity(r, e.atom, e.plan.classOf(e.req.Dst.Port())), "the rule allows it; TLS passes through unseen")
 		return e.resolve(v, r), true
 	}
 	return Verdict{}, false
@@ -188,12 +188,12 @@ func (e *evaluation) clientAddressOK(r *Rule) bool {
 func (e *evaluation) byAddress() Verdict {
 	for _, r := range e.plan.addressRules(v1alpha1.ActionAllow) {
 		if len(r.HTTP) == 0 && r.matchesAddress(e.req.Dst) {
-			v := e.ruled(r, "tcp/"+r.Name, "the rule allows the address")
+			v := e.ruled(r, e.plan.addressIdentity(r), "the rule allows the address")
 			v.Upstream = string(v1alpha1.ResolutionClient)
 			return v
 		}
 	}
-	return e.byDefault("tcp/default", "deny/default")
+	return e.byDefault(chainTCPDefault, chainDenyDefault)
 }
 
 func (e *evaluation) byDefault(allowChain, denyChain string) Verdict {

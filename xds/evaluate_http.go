@@ -18,9 +18,13 @@ func visibleName(name string) bool {
 	return err == nil && ok
 }
 
-// requests decides about one HTTP request; d is the intercepted domain that the connection belongs to, nil in plaintext.
-func (e *evaluation) requests(chain string, d *Domain) Verdict {
+// requests decides about one HTTP request over a connection to an intercepted domain, or in plaintext if that is negative.
+func (e *evaluation) requests(domain int) Verdict {
 	e.http, e.path = true, newRequestPath(e.req.Path)
+	chain, d := chainPlaintext, (*Domain)(nil)
+	if domain >= 0 {
+		chain, d = e.plan.interceptIdentity(domain), &e.plan.Domains[domain]
+	}
 	v := e.request(d)
 	v.Chain, v.Intercepted = chain, d != nil
 	if v.Verdict == Deny && v.Status == 0 {

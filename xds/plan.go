@@ -38,6 +38,7 @@ type Plan struct {
 	byAddress map[v1alpha1.Action][]*Rule
 
 	takesEncodedSlashes bool
+	passedNames         int
 	special             []netip.Prefix // never reached by a name or by default
 }
 
@@ -127,6 +128,7 @@ func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
 	}
 	p.sortAddressRules()
 	p.takesEncodedSlashes = p.anyTakesEncodedSlashes()
+	p.passedNames = p.countPassedNames()
 	p.names = indexNames(p)
 	p.opaque = p.opaquePorts()
 	p.classes = p.portClasses()

@@ -97,7 +97,7 @@ func (b *builder) keep(err error) {
 func (b *builder) configFile(name string) *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ResourceApiVersion: corev3.ApiVersion_V3,
-		// A policy that never arrives must not keep the listener from starting closed.
+		// To wait without end is to stay closed; to begin without routes or a certificate would be to answer wrongly.
 		InitialFetchTimeout: durationpb.New(0),
 		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{
 			Path:             b.cfg.Paths.Config + "/" + name,
