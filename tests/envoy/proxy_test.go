@@ -19,9 +19,9 @@ import (
 	"github.com/netproxy/netproxy/xds"
 )
 
-// drainTime is what the tests give Envoy; slack is what a busy machine may need on top.
+// drainTime is what the tests give Envoy, in whole seconds; slack is what a busy machine may need on top.
 const (
-	drainTime = 2 * time.Second
+	drainTime = time.Second
 	slack     = 3 * time.Second
 )
 
@@ -74,7 +74,7 @@ func startProxy(ctx context.Context, t *testing.T, pod int, policy v1alpha1.Poli
 	}
 	envoy, err := p.pod.StartEnvoy(ctx, lab.EnvoyOptions{
 		Files: mounted(p.files), Env: []string{"POD_NAME=" + podName, "POD_NAMESPACE=demo"},
-		Args: append([]string{"--drain-time-s", strconv.Itoa(int(drainTime.Seconds())), "--concurrency", "1", "--file-flush-interval-msec", "50"}, args...),
+		Args: append([]string{"--drain-time-s", strconv.Itoa(int(drainTime.Seconds())), "--concurrency", "2", "--file-flush-interval-msec", "50"}, args...),
 	})
 	if err != nil {
 		t.Fatal(err)
