@@ -67,7 +67,8 @@ func statusPages() [][2]string {
 	return [][2]string{
 		{"/ready", "/ready"},
 		{"/stats/prometheus", "/stats/prometheus?usedonly"},
-		{"/revision", "/stats?filter=^listener_manager\\.lds\\.(version_text|update_rejected|update_success)$&format=json"},
+		{"/revision", "/stats?filter=^(listener_manager\\.lds|cluster_manager\\.cds|http\\.netproxy_[a-z]*\\.rds\\.requests)\\." +
+			"(version_text|update_rejected|update_failure|update_success)$&format=json"},
 		{"/certs", "/certs"},
 		{"/rejected", "/config_dump?resource=dynamic_listeners&mask=name,error_state.details"},
 	}

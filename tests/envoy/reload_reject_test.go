@@ -19,7 +19,6 @@ type breakage struct {
 
 func breakages() []breakage {
 	return []breakage{
-		{"a filter that does not exist", `extensions.filters.network.tcp_proxy.v3.TcpProxy"`, `extensions.filters.network.absent.v3.Absent"`, "absent.v3.Absent"},
 		{"a regular expression that is none", `"regex":"'http/1\\.[01]'|'h2c'"`, `"regex":"(("`, "missing )"},
 		{"an address that is none", `"address":"127.0.0.1"`, `"address":"127.0.0.256"`, "127.0.0.256"},
 	}
@@ -56,6 +55,24 @@ func TestRejected(t *testing.T) {
 				t.Errorf("the reason stays after a good configuration: %s, %v", body, err)
 			}
 		})
+	}
+}
+
+// TestUnreadable: a file that is no configuration at all leaves the old one in force too. No listener can carry the
+// reason, which is in Envoy's log; the status port counts it.
+func TestUnreadable(t *testing.T) {
+	ctx := testContext(t, time.Minute)
+	addReloadNames(t)
+	p := startProxy(ctx, t, podReload, egress(t, spec(survivable(), survivableMITM)), "-l", "warning")
+	old := p.files.Revision()
+	if err := p.compile(egress(t, spec(survivable(), survivableMITM, line{"raw", ""}))); err != nil {
+		t.Fatal(err)
+	}
+	p.swapBroken(t, breakage{old: `filters.network.tcp_proxy.v3.TcpProxy"`, new: `filters.network.absent.v3.Absent"`})
+	p.waitPage(ctx, t, "/revision", `"listener_manager.lds.update_failure","value":1`)
+	p.checkInForce(ctx, t, old, raw)
+	if !bytes.Contains(p.envoy.Stderr(), []byte("absent.v3.Absent")) {
+		t.Errorf("Envoy does not say why: %s", tail(p.envoy.Stderr(), 1000))
 	}
 }
 
