@@ -76,7 +76,7 @@ type RuleUse struct {
 func (p *Plan) Describe(families Families) Description {
 	b := &builder{packer: newPacker(), plan: p, cfg: Config{Paths: SidecarPaths(), Families: families}}
 	chains := newChainSet(b)
-	d := describer{&selector{builder: b, in: b.inputs(), chains: chains}}
+	d := newDescriber(&selector{builder: b, in: b.inputs(), chains: chains})
 	d.tree() // makes the chains, in the order of the rendering
 	out := Description{InspectTimeout: inspectTimeout, Opaque: p.opaque, Special: slices.Clone(p.special)}
 	for _, f := range b.families() {
@@ -86,7 +86,7 @@ func (p *Plan) Describe(families Families) Description {
 	}
 	for _, step := range []StepDescription{
 		{StepInterceptedName, d.intercepted(domainIsName)},
-		{StepPlaintext, []EntryDescription{{Chain: chainName(chains.plaintext()), Hosts: d.hosts(-1)}}},
+		{StepPlaintext, []EntryDescription{{Chain: chainName(chains.plaintext()), Hosts: d.known()}}},
 		{StepDeniedAddress, d.byAddress(v1alpha1.ActionDeny)},
 		{StepPassedName, d.passed()},
 		{StepInterceptedAddress, d.intercepted(domainIsAddress)},
@@ -110,7 +110,21 @@ func chainName(name string) string {
 	return name
 }
 
-type describer struct{ *selector }
+type describer struct {
+	*selector
+	sorted   []*atom         // the most specific first
+	byDomain map[int][]*atom // likewise
+}
+
+func newDescriber(s *selector) describer {
+	d := describer{s, s.atomsBySpecificity(), map[int][]*atom{}}
+	for _, a := range d.sorted {
+		if a.domain >= 0 {
+			d.byDomain[a.domain] = append(d.byDomain[a.domain], a)
+		}
+	}
+	return d
+}
 
 func domainIsName(d *Domain) bool    { return !d.Addr.IsValid() }
 func domainIsAddress(d *Domain) bool { return d.Addr.IsValid() }
@@ -121,20 +135,27 @@ func (d describer) intercepted(want func(*Domain) bool) []EntryDescription {
 		domain := &d.plan.Domains[i]
 		if want(domain) {
 			out = append(out, EntryDescription{
-				Chain: chainName(d.chains.intercept(i)), Match: domain.String(), Domain: domain, Hosts: d.hosts(i),
+				Chain: chainName(d.chains.intercept(i)), Match: domain.String(), Domain: domain, Hosts: d.hosts(d.byDomain[i]),
 			})
 		}
 	}
 	return out
 }
 
-// hosts are the names of an intercepted domain, or all that a rule knows.
-func (d describer) hosts(domain int) []HostDescription {
-	var out []HostDescription
-	for _, a := range d.atomsBySpecificity() {
-		if domain >= 0 && a.domain != domain || domain < 0 && len(a.rules) == 0 {
-			continue
+// known are the names that a rule knows.
+func (d describer) known() []HostDescription {
+	var atoms []*atom
+	for _, a := range d.sorted {
+		if len(a.rules) > 0 {
+			atoms = append(atoms, a)
 		}
+	}
+	return d.hosts(atoms)
+}
+
+func (d describer) hosts(atoms []*atom) []HostDescription {
+	var out []HostDescription
+	for _, a := range atoms {
 		host := HostDescription{Host: a.text()}
 		for _, action := range []v1alpha1.Action{v1alpha1.ActionDeny, v1alpha1.ActionAllow} {
 			for _, r := range d.plan.atomRules(a, action) {
@@ -169,7 +190,7 @@ func (d describer) byAddress(action v1alpha1.Action) []EntryDescription {
 // passed are the decisions about TLS that stays closed to the proxy.
 func (d describer) passed() []EntryDescription {
 	var out []EntryDescription
-	for _, a := range d.atomsBySpecificity() {
+	for _, a := range d.sorted {
 		if d.atomDecision(a) == nil {
 			continue
 		}

@@ -224,6 +224,9 @@ func (b *builder) decideByAddress(route *routev3.Route) {
 		return
 	}
 	route.Name = routeAddress
+	if len(b.plan.addressRules(v1alpha1.ActionAllow)) == 0 {
+		route.Name = policyDefault
+	}
 	if b.plan.auditsAddresses() {
 		route.Metadata = auditMark()
 	}
