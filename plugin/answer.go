@@ -72,8 +72,9 @@ func injectedText(c *chosen, v xds.Verdict) string {
 }
 
 func (c *chosen) sourceOf(name string, v xds.Verdict) string {
+	_, domain, _ := strings.Cut(v.Chain, "/") // intercept/ or intercept-address/
 	for _, d := range c.plan.Domains {
-		if v.Chain != "intercept/"+d.String() {
+		if domain != d.String() {
 			continue
 		}
 		for _, h := range d.Headers {

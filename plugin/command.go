@@ -28,7 +28,7 @@ const (
 
 // shell is what the verbs have from the outside.
 type shell struct {
-	genericiooptions.IOStreams
+	IOStreams
 	version string
 	// args are the arguments of the process, for a verb that starts itself again.
 	args []string
@@ -39,18 +39,21 @@ type shell struct {
 	color string
 }
 
+// IOStreams are the standard streams, as kubectl's commands have them.
+type IOStreams = genericiooptions.IOStreams
+
 // Run runs the command line with args, which begin behind the program's name, and returns the exit code. Errors go to the
 // error stream.
-func Run(ctx context.Context, streams genericiooptions.IOStreams, version string, args []string) int {
+func Run(ctx context.Context, streams IOStreams, version string, args []string) int {
 	return run(ctx, newShell(streams, version, args))
 }
 
 // NewCommand makes the command, for those who run it themselves. version is what was built, such as a tag.
-func NewCommand(streams genericiooptions.IOStreams, version string) *cobra.Command {
+func NewCommand(streams IOStreams, version string) *cobra.Command {
 	return newCommand(newShell(streams, version, os.Args[1:]))
 }
 
-func newShell(streams genericiooptions.IOStreams, version string, args []string) *shell {
+func newShell(streams IOStreams, version string, args []string) *shell {
 	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, rand: rand.Reader, env: os.LookupEnv}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
@@ -28,6 +29,9 @@ type labRun struct {
 
 // envoyPath is the binary to run: the flag, $ENVOY, or what the PATH has.
 func envoyPath(s *shell, flag string) (string, error) {
+	if runtime.GOOS != "linux" {
+		return "", lab.ErrUnsupported
+	}
 	name := flag
 	if name == "" {
 		name, _ = s.env("ENVOY")

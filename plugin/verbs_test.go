@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/netproxy/netproxy/manifests"
 	"github.com/netproxy/netproxy/xds"
@@ -44,6 +45,7 @@ func TestExamples(t *testing.T) {
 			if r := execute(t, "", "render", "-f", file, "--out", out); r.code != ExitGood {
 				t.Fatalf("render: %d\n%s", r.code, r.err)
 			}
+			samePrinted(t, out, execute(t, "", "render", "-f", file))
 			explained := execute(t, "", "explain", "-f", file)
 			if explained.code != ExitGood {
 				t.Fatalf("explain: %d\n%s", explained.code, explained.err)
@@ -58,6 +60,35 @@ func TestExamples(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// samePrinted holds the printed documents against the written files: YAML of the same names, the same but for paths and
+// secrets.
+func samePrinted(t *testing.T, dir string, r result) {
+	t.Helper()
+	docs := strings.Split(r.out, "---\n# ")[1:]
+	if r.code != ExitGood || len(docs) < 5 {
+		t.Fatalf("%d documents: %d\n%s", len(docs), r.code, r.err)
+	}
+	for _, doc := range docs {
+		comment, body, _ := strings.Cut(doc, "\n")
+		name, _, _ := strings.Cut(strings.TrimPrefix(comment, xds.SidecarPaths().Config+"/"), " ")
+		var printed, written any
+		if err := yaml.Unmarshal([]byte(body), &printed); err != nil || printed == nil {
+			t.Errorf("%s: no YAML: %v", name, err)
+		}
+		if name != xds.RoutesFile {
+			_ = read(t, filepath.Join(dir, name))
+			continue
+		}
+		if err := yaml.Unmarshal([]byte(read(t, filepath.Join(dir, name))), &written); err != nil {
+			t.Fatal(err)
+		}
+		ignoreRevision := cmp.FilterPath(func(p cmp.Path) bool { return strings.Contains(p.GoString(), "versionInfo") }, cmp.Ignore())
+		if diff := cmp.Diff(written, printed, ignoreRevision); diff != "" {
+			t.Errorf("%s (-written +printed):\n%s", name, diff)
+		}
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"k8s.io/cli-runtime/pkg/genericiooptions"
-
 	"github.com/netproxy/netproxy/plugin"
 )
 
@@ -17,7 +15,7 @@ var version = "unknown" //nolint:gochecknoglobals // set by the linker: -ldflags
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
-	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	streams := plugin.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	code := plugin.Run(ctx, streams, version, os.Args[1:])
 	stop()
 	os.Exit(code)
