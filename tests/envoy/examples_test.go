@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,8 @@ const (
 	status401   end = "401"
 	status404   end = "404"
 	status421   end = "421"
-	unavailable end = "503"
+	status400   end = "400"
+	status503   end = "503"
 )
 
 type outcome struct {
@@ -150,14 +152,8 @@ func expectedRecords(p *proxy, trial trial, r lab.Request) []record {
 		out.Status = 200
 	case closed, passed, raw:
 		out.Host, out.Method, out.Path = "", "", ""
-	case denied403:
-		out.Status = 403
-	case status404:
-		out.Status = 404
-	case status421:
-		out.Status = 421
-	case status401:
-		out.Status = 401
+	default:
+		out.Status, _ = strconv.Atoi(string(w.end))
 	}
 	return []record{out}
 }

@@ -198,6 +198,7 @@ func portOf(u *url.URL) uint16 {
 
 func withHost(host string) func(*lab.Request) { return func(r *lab.Request) { r.Host = host } }
 func withSNI(name string) func(*lab.Request)  { return func(r *lab.Request) { r.SNI = name } }
+func withPath(path string) func(*lab.Request) { return func(r *lab.Request) { r.Path = path } }
 func overHTTP2(r *lab.Request)                { r.HTTP2 = true }
 
 // to connects to an address whatever the name says.
