@@ -127,7 +127,7 @@ func readable(t *testing.T, f xds.File) string {
 
 // TestRenderIsDeterministic: a Secret that changes without a reason makes every sidecar reload.
 func TestRenderIsDeterministic(t *testing.T) {
-	policy := readPolicy(t, "testdata/golden/agent.yaml")
+	policy := readPolicy(t, "testdata/golden/addresses.yaml")
 	first := rendered(t, compiled(t, policy))
 	for range 20 {
 		if diff := cmp.Diff(first, rendered(t, compiled(t, policy))); diff != "" {

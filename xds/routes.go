@@ -39,8 +39,10 @@ func (b *builder) routeConfigurations() []proto.Message {
 	for i := range b.plan.names.atoms {
 		config.VirtualHosts = append(config.VirtualHosts, b.virtualHost(&b.plan.names.atoms[i]))
 	}
-	for addr, d := range b.plan.addresses {
-		config.VirtualHosts = append(config.VirtualHosts, b.addressHost(addressAuthority(addr), &b.plan.Domains[d]))
+	for i := range b.plan.Domains {
+		if d := &b.plan.Domains[i]; d.Addr.IsValid() {
+			config.VirtualHosts = append(config.VirtualHosts, b.addressHost(addressAuthority(d.Addr), d))
+		}
 	}
 	b.check(config)
 	return []proto.Message{config}

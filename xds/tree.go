@@ -123,8 +123,10 @@ func (s *selector) oneLabelBelow(suffix string) *predicate {
 
 func (s *selector) interceptedAddresses() *matcher {
 	entries := map[string]*onMatch{}
-	for addr, d := range s.plan.addresses {
-		entries[addr.String()] = s.action(s.chains.intercept(d))
+	for i, d := range s.plan.Domains { // in order: the chains are listed as they come
+		if d.Addr.IsValid() {
+			entries[d.Addr.String()] = s.action(s.chains.intercept(i))
+		}
 	}
 	if len(entries) == 0 {
 		return nil
