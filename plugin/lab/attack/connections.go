@@ -81,6 +81,9 @@ func secondDenied(e *env) error {
 }
 
 func secondPlaintext(e *env) error {
+	if e.target.DefaultAllow {
+		return errSkip("everything that is not denied may go anywhere in plaintext")
+	}
 	ep, err := e.plaintext()
 	if err != nil {
 		return err
