@@ -21,6 +21,9 @@ const (
 const auditMetadata = "netproxy.audit"
 
 const (
+	// isUnreached is Envoy's response flag UH, NoHealthyUpstream, as a bit.
+	isUnreached = `response.flags == 2`
+
 	isAudited  = `'` + auditMetadata + `' in xds.route_metadata.filter_metadata`
 	isRecorded = `('envoy.filters.http.rbac' in metadata.filter_metadata && ` +
 		`metadata.filter_metadata['envoy.filters.http.rbac']['shadow_engine_result'] == 'allowed')`
@@ -32,7 +35,7 @@ func auditMark() *corev3.Metadata {
 
 // requestLog writes every denial, and what rules with audit allow, as JSON lines to stdout.
 func (b *builder) requestLog() []*accesslogv3.AccessLog {
-	condition := isDenied
+	condition := `response.code >= 400 && (` + isDenied + `)`
 	formats := b.auditFormats(`%CEL(`+isDenied+` ? 'Deny' : 'Allow')%`, decidingRule)
 	if b.plan.audits() {
 		condition += ` || ` + isAudited
@@ -83,6 +86,15 @@ func (b *builder) auditFormats(verdict, rule string) map[string]string {
 // connectionLog records a connection that nobody looked into.
 func (b *builder) connectionLog(verdict, rule string) []*accesslogv3.AccessLog {
 	return []*accesslogv3.AccessLog{b.stdout(b.auditFormats(verdict, rule))}
+}
+
+// resolvedLog also records a name that resolves to no address that the rule accepts: that is a denial.
+func (b *builder) resolvedLog(p passage) []*accesslogv3.AccessLog {
+	log := b.stdout(b.auditFormats(`%CEL(`+isUnreached+` ? 'Deny' : 'Allow')%`, p.rule))
+	if b.passageLog(p) == nil {
+		log.Filter = b.celFilter(isUnreached)
+	}
+	return []*accesslogv3.AccessLog{log}
 }
 
 func (b *builder) passageLog(p passage) []*accesslogv3.AccessLog {

@@ -142,7 +142,7 @@ func (k *filterKit) nameChain(name string, p passage) *listenerv3.FilterChain {
 	if p.way == v1alpha1.ResolutionClient {
 		return k.tcpChain(name, cluster, k.passageLog(p))
 	}
-	chain := k.tcpChain(name, cluster, k.passageLog(p))
+	chain := k.tcpChain(name, cluster, k.resolvedLog(p))
 	// Only a TCP proxy behind this filter waits for the name's first resolution.
 	resolve := k.networkFilter("resolve", &sniv3.FilterConfig{DnsCacheConfig: k.dnsCache(p.way, p.class)})
 	chain.Filters = append([]*listenerv3.Filter{k.connectionState(""), resolve}, chain.Filters...)

@@ -17,12 +17,18 @@ const (
 	isDeniedByRBAC = `response.code_details.startsWith('rbac_access_denied')`
 	isDeniedByRule = `response.code_details == 'direct_response'`
 	isUninjected   = `response.code_details.startsWith('failed_to_inject_credential')`
-	isDenied       = isDeniedByRule + ` || ` + isDeniedByRBAC + ` || ` + isUninjected
+	// isUnresolved is an answer of DNS without an address that the rule accepts.
+	isUnresolved = `response.code_details == 'dns_resolution_failure{address_denied}'`
+	isUnreadable = `response.code_details in ['path_normalization_failed', 'absolute_path_rejected']`
+	// isUnrouted is CONNECT: what has a path has a route.
+	isUnrouted = `response.code_details == 'route_not_found'`
+	isDenied   = isDeniedByRule + ` || ` + isDeniedByRBAC + ` || ` + isUninjected + ` || ` + isUnresolved + ` || ` + isUnreadable + ` || ` + isUnrouted
 	// isIntercepted holds if TLS to the Host is intercepted, over another connection.
 	isIntercepted = `xds.virtual_host_name.startsWith('` + interceptedHost + `')`
 	// decidingRule is the name of the rule, or "default".
 	decidingRule = `%CEL(` + isMisdirected + ` ? 'misdirected' : ` + isDeniedByRBAC +
-		` ? response.code_details.replace('rbac_access_denied_matched_policy[', '').replace(']', '') : xds.route_name)%`
+		` ? response.code_details.replace('rbac_access_denied_matched_policy[', '').replace(']', '') : ` +
+		isUnreadable + ` || ` + isUnrouted + ` ? '` + policyDefault + `' : xds.route_name)%`
 )
 
 // localReplies gives what the proxy itself answers a status and a small JSON body.
@@ -32,12 +38,17 @@ func (b *builder) localReplies() *hcmv3.LocalReplyConfig {
 			// Clients that coalesce HTTP/2 connections open another one when they are told 421 (RFC 9113, section 9.1.2).
 			{Filter: b.celFilter(isMisdirected + ` && request.protocol == 'HTTP/2' && ` + isIntercepted), StatusCode: wrapperspb.UInt32(statusMisdirected)},
 			{Filter: b.celFilter(isMisdirected), StatusCode: wrapperspb.UInt32(statusNotFound)},
+			{Filter: b.celFilter(isUnrouted), StatusCode: wrapperspb.UInt32(statusForbidden)},
+			{Filter: b.celFilter(isUnreadable), StatusCode: wrapperspb.UInt32(statusBadRequest)},
 		},
 		BodyFormat: b.jsonFormat(map[string]string{
 			"error": `%CEL(` + isMisdirected + ` ? '` + reasonMisdirected + `' : ` + isUninjected + ` ? '` + reasonUninjected +
+				`' : ` + isUnresolved + ` ? '` + reasonResolved + `' : ` + isUnreadable + ` ? '` + reasonPath +
 				`' : ` + isDenied + ` ? '` + reasonDenied + `' : '` + reasonFailed + `')%`,
 			"fix": `%CEL(` + isMisdirected + ` ? 'use a connection that was made for this host and port' : ` + isUninjected +
-				` ? 'put a value into the Secret that the policy names' : ` + isDenied +
+				` ? 'put a value into the Secret that the policy names' : ` + isUnresolved +
+				` ? 'use a name with public addresses, or change the resolution of the rule' : ` + isUnreadable +
+				` ? 'send the path without encoded slashes, backslashes and NUL' : ` + isDenied +
 				` ? 'ask for an Allow rule for this host, method and path' : 'see details')%`,
 			"rule": decidingRule, "policy": b.plan.Ref.String(), "details": "%RESPONSE_CODE_DETAILS%", "status": "%RESPONSE_CODE%",
 			// Nothing of the request's headers: an echo would show what was injected.

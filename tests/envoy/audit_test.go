@@ -46,7 +46,7 @@ func auditTrials() []trial {
 		{ask("GET", "http://unknown.audit.example/"), outcome{end: denied403, rule: "default"}},
 		{ask("GET", quiet, withHost("loud.audit.example")), outcome{end: status404, rule: "misdirected"}},
 		{ask("GET", quiet, withHost("loud.audit.example"), overHTTP2), outcome{end: status421, rule: "misdirected"}},
-		{ask("CONNECT", quiet, withPath("quiet.audit.example:443")), outcome{end: denied403, rule: "default"}},
+		{ask("CONNECT", quiet, withPath("quiet.audit.example:443"), withHost("quiet.audit.example:443")), outcome{end: denied403, rule: "default", path: "-"}},
 		{ask("GET", "https://quiet-passed.audit.example/"), outcome{end: passed, rule: "quiet"}},
 		{ask("GET", "https://loud-passed.audit.example/"), outcome{end: passed, rule: "loud", recorded: true}},
 		{ask("GET", "tcp://203.0.113.66:6000"), outcome{end: raw, rule: "quiet-net"}},
@@ -66,7 +66,7 @@ func refusedTrials() []trial {
 	return []trial{
 		{ask("GET", "https://private.audit.example/"), outcome{end: status503, rule: "quiet"}},
 		{ask("GET", "https://private-passed.audit.example/"), outcome{end: closed, rule: "quiet"}},
-		{ask("GET", "https://quiet.audit.example/a%2Fb"), outcome{end: status400, rule: "default"}},
+		{ask("GET", "https://quiet.audit.example/a%2Fb"), outcome{end: status400, rule: "default", path: "/a/b"}},
 	}
 }
 

@@ -27,17 +27,17 @@ type trial struct {
 type end string
 
 const (
-	arrives     end = "arrives intercepted"
-	plaintext   end = "arrives in plaintext"
-	passed      end = "arrives with the upstream's own certificate"
-	raw         end = "arrives as raw TCP"
-	denied403   end = "403"
-	closed      end = "closed without a byte"
-	status401   end = "401"
-	status404   end = "404"
-	status421   end = "421"
-	status400   end = "400"
-	status503   end = "503"
+	arrives   end = "arrives intercepted"
+	plaintext end = "arrives in plaintext"
+	passed    end = "arrives with the upstream's own certificate"
+	raw       end = "arrives as raw TCP"
+	denied403 end = "403"
+	closed    end = "closed without a byte"
+	status401 end = "401"
+	status404 end = "404"
+	status421 end = "421"
+	status400 end = "400"
+	status503 end = "503"
 )
 
 type outcome struct {
@@ -47,7 +47,7 @@ type outcome struct {
 	// recorded: the record of a request that is allowed; recordedBy is the rule that only records.
 	recorded   bool
 	recordedBy string
-	path       string // in the record, if it is not the request's
+	path       string // in the record, if it is not the request's; "-" is none
 }
 
 // TestExamples runs every example in the lab and compares what it does with what its header says.
@@ -138,7 +138,7 @@ func expectedRecords(p *proxy, trial trial, r lab.Request) []record {
 		out.SNI = strings.TrimPrefix(r.SNI, "-")
 	}
 	if w.path != "" {
-		out.Path = w.path
+		out.Path = strings.TrimPrefix(w.path, "-")
 	}
 	switch w.end {
 	case arrives, plaintext, passed, raw:
