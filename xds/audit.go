@@ -24,8 +24,9 @@ const (
 	// isUnreached is Envoy's response flag UH, NoHealthyUpstream, as a bit.
 	isUnreached = `response.flags == 2`
 
-	isAudited  = `'` + auditMetadata + `' in xds.route_metadata.filter_metadata`
-	isRecorded = `('envoy.filters.http.rbac' in metadata.filter_metadata && ` +
+	isAudited        = `'` + auditMetadata + `' in xds.route_metadata.filter_metadata`
+	isAuditedAddress = `(` + hasAddressRule + ` && ` + addressRule + `.endsWith('` + auditedPolicy + `'))`
+	isRecorded       = `('envoy.filters.http.rbac' in metadata.filter_metadata && ` +
 		`metadata.filter_metadata['envoy.filters.http.rbac']['shadow_engine_result'] == 'allowed')`
 )
 
@@ -39,6 +40,9 @@ func (b *builder) requestLog() []*accesslogv3.AccessLog {
 	formats := b.auditFormats(`%CEL(`+isDenied+` ? 'Deny' : 'Allow')%`, decidingRule)
 	if b.plan.audits() {
 		condition += ` || ` + isAudited
+	}
+	if b.plan.auditsAddresses() {
+		condition += ` || ` + isAuditedAddress
 	}
 	if b.plan.records() {
 		condition += ` || ` + isRecorded

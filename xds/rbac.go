@@ -58,8 +58,10 @@ func (b *builder) deniedRules() validated {
 // addressRBAC denies, as the default, what no rule allows by address. It is nil where the route denies by itself.
 func (b *builder) addressRBAC() validated {
 	var allowed []*rbacv3.Permission
+	names := map[string]*rbacv3.Policy{}
 	for _, r := range b.plan.addressRules(v1alpha1.ActionAllow) {
 		allowed = append(allowed, b.requestPermission(r))
+		names[addressPolicy(r)] = anyone(allowed[len(allowed)-1])
 	}
 	if b.plan.Default == v1alpha1.ActionAllow {
 		allowed = append(allowed, allOf(notThis(b.addressIn(b.plan.special)), b.slashesRefused()))
@@ -67,10 +69,30 @@ func (b *builder) addressRBAC() validated {
 	if len(allowed) == 0 {
 		return nil
 	}
-	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{
+	out := &httprbacv3.RBAC{Rules: &rbacv3.RBAC{
 		Action:   rbacv3.RBAC_DENY,
 		Policies: map[string]*rbacv3.Policy{policyDefault: anyone(notThis(anyOf(allowed...)))},
 	}}
+	if len(names) > 0 {
+		// The denial cannot say which rule did not deny.
+		out.ShadowRules = &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: names}
+		out.ShadowRulesStatPrefix = addressShadow
+	}
+	return out
+}
+
+// Records name the rule that allows an address after its policy here; the mark, which no name of a rule has, says that the
+// rule records. It sorts before everything that a name can have, so that the order of rules stays.
+const (
+	addressShadow = "address_"
+	auditedPolicy = "+"
+)
+
+func addressPolicy(r *Rule) string {
+	if r.Audit {
+		return r.Name + auditedPolicy
+	}
+	return r.Name
 }
 
 // hasFallback says whether a request can be allowed by its address alone.

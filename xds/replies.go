@@ -28,7 +28,12 @@ const (
 	// decidingRule is the name of the rule, or "default".
 	decidingRule = `%CEL(` + isMisdirected + ` ? 'misdirected' : ` + isDeniedByRBAC +
 		` ? response.code_details.replace('rbac_access_denied_matched_policy[', '').replace(']', '') : ` +
-		isUnreadable + ` || ` + isUnrouted + ` ? '` + policyDefault + `' : xds.route_name)%`
+		isUnreadable + ` || ` + isUnrouted + ` ? '` + policyDefault + `' : xds.route_name == '` + routeAddress + `' ? ` + allowingAddress + ` : xds.route_name)%`
+	// allowingAddress is the rule that allows the address, or "default".
+	allowingAddress = `(` + hasAddressRule + ` ? ` + addressRule + `.replace('` + auditedPolicy + `', '') : '` + policyDefault + `')`
+	hasAddressRule  = `'envoy.filters.http.rbac' in metadata.filter_metadata && '` + addressShadow +
+		`shadow_effective_policy_id' in metadata.filter_metadata['envoy.filters.http.rbac']`
+	addressRule = `metadata.filter_metadata['envoy.filters.http.rbac']['` + addressShadow + `shadow_effective_policy_id']`
 )
 
 // localReplies gives what the proxy itself answers a status and a small JSON body.

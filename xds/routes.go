@@ -229,9 +229,6 @@ func (b *builder) decideByAddress(route *routev3.Route) {
 	if len(b.plan.addressRules(v1alpha1.ActionAllow)) == 0 {
 		route.Name = policyDefault
 	}
-	if b.plan.auditsAddresses() {
-		route.Metadata = auditMark()
-	}
 	route.Action = b.passOn(v1alpha1.ResolutionClient)
 	route.TypedPerFilterConfig = map[string]*anypb.Any{filterAddress: b.switchedOn()}
 }
