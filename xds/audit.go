@@ -2,6 +2,7 @@ package xds
 
 import (
 	"maps"
+	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -87,36 +88,37 @@ func (b *builder) auditFormats(verdict, rule string) map[string]string {
 	}
 }
 
-// connectionLog records a connection that nobody looked into.
-func (b *builder) connectionLog(verdict, rule string) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{b.stdout(b.auditFormats(verdict, rule))}
-}
-
-// resolvedLog also records a name that resolves to no address that the rule accepts: that is a denial.
-func (b *builder) resolvedLog(p passage) []*accesslogv3.AccessLog {
-	log := b.stdout(b.auditFormats(`%CEL(`+isUnreached+` ? 'Deny' : 'Allow')%`, p.rule))
-	if b.passageLog(p) == nil {
-		log.Filter = b.celFilter(isUnreached)
+// connectionLog records a connection that nobody looked into, if the condition holds; an empty one always does.
+func (b *builder) connectionLog(verdict, rule, condition string) []*accesslogv3.AccessLog {
+	formats := b.auditFormats(verdict, rule)
+	if by := b.plan.recordedBy(); by != "" {
+		formats["recordedBy"] = by
+	}
+	log := b.stdout(formats)
+	if condition != "" {
+		log.Filter = b.celFilter(condition)
 	}
 	return []*accesslogv3.AccessLog{log}
 }
 
-func (b *builder) passageLog(p passage) []*accesslogv3.AccessLog {
-	if p.audit == auditAll || b.plan.recordsConnections() {
-		return b.connectionLog(Allow, p.rule)
+// resolvedLog also records a name that resolves to no address that the rule accepts: that is a denial.
+func (b *builder) resolvedLog(p passage) []*accesslogv3.AccessLog {
+	condition := ""
+	if p.audit != auditAll {
+		condition = strings.Join(append(b.plan.connectionConditions(), isUnreached), " || ")
 	}
-	return nil
+	return b.connectionLog(`%CEL(`+isUnreached+` ? 'Deny' : 'Allow')%`, p.rule, condition)
 }
 
-// recordsConnections: a rule that records without http also sees connections that are not looked into. Which of them it
-// matches is not told apart; they are all recorded.
-func (p *Plan) recordsConnections() bool {
-	for i := range p.Rules {
-		if p.Rules[i].Action == "" && len(p.Rules[i].HTTP) == 0 {
-			return true
-		}
+func (b *builder) passageLog(p passage) []*accesslogv3.AccessLog {
+	conditions := b.plan.connectionConditions()
+	switch {
+	case p.audit == auditAll:
+		return b.connectionLog(Allow, p.rule, "")
+	case len(conditions) > 0:
+		return b.connectionLog(Allow, p.rule, strings.Join(conditions, " || "))
 	}
-	return false
+	return nil
 }
 
 func (b *builder) stdout(formats map[string]string) *accesslogv3.AccessLog {

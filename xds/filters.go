@@ -130,7 +130,7 @@ type passage struct {
 // closeChain closes without a byte: its cluster has no endpoints. It writes an audit record, which a chain without
 // filters would not.
 func (k *filterKit) closeChain(name, rule string) *listenerv3.FilterChain {
-	return k.tcpChain(name, closedCluster, k.connectionLog(Deny, rule))
+	return k.tcpChain(name, closedCluster, k.connectionLog(Deny, rule, ""))
 }
 
 func (k *filterKit) addressChain(name string, p passage) *listenerv3.FilterChain {
