@@ -11,14 +11,15 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
-// How much load one slice is. A round has new Envoys and several slices of each kind, in turns.
+// How much load one slice is. A round has new Envoys and several slices of each kind, in turns. They are short, so that
+// what disturbs the machine for a second disturbs both sides of a pair.
 const (
-	slicesPerRound    = 3
-	requestsPerSlice  = 2000
-	connectsPerSlice  = 150
+	slicesPerRound    = 8
+	requestsPerSlice  = 800
+	connectsPerSlice  = 80
 	parallelClients   = 8
-	parallelPerSlice  = time.Second
-	redirectsPerRound = 1
+	parallelPerSlice  = 400 * time.Millisecond
+	redirectsPerRound = 3
 )
 
 // Measures that several benchmarks have.
@@ -85,15 +86,17 @@ func (m comparison) round(ctx context.Context, o *options, w *world, n int) erro
 	if err != nil {
 		return err
 	}
+	waits := latencies{}
 	for i := range slicesPerRound {
 		pair := [2]*subject{left, right}
 		if (n+i)%2 == 1 {
 			pair = [2]*subject{right, left} // who is first changes
 		}
-		if err := m.slices(ctx, pair, left); err != nil {
+		if err := m.slices(ctx, pair, left, waits); err != nil {
 			return err
 		}
 	}
+	m.quantiles(waits)
 	if err := m.memory(left, right); err != nil {
 		return err
 	}
@@ -167,13 +170,13 @@ func (s *subject) enforces(ctx context.Context) error {
 }
 
 // slices loads both, in the order of pair; bare's numbers stand on the left.
-func (m comparison) slices(ctx context.Context, pair [2]*subject, bare *subject) error {
+func (m comparison) slices(ctx context.Context, pair [2]*subject, bare *subject, waits latencies) error {
 	kinds := []struct {
 		load   func(*subject) (slice, error)
 		record func(left, right slice)
 	}{
-		{func(s *subject) (slice, error) { return s.sequential(ctx, openHTTP1, requestsPerSlice) }, m.recordSequential("HTTP/1.1")},
-		{func(s *subject) (slice, error) { return s.sequential(ctx, openHTTP2, requestsPerSlice) }, m.recordSequential("HTTP/2")},
+		{func(s *subject) (slice, error) { return s.sequential(ctx, openHTTP1, requestsPerSlice) }, m.recordSequential("HTTP/1.1", waits)},
+		{func(s *subject) (slice, error) { return s.sequential(ctx, openHTTP2, requestsPerSlice) }, m.recordSequential("HTTP/2", waits)},
 		{func(s *subject) (slice, error) { return s.connections(ctx, openHTTP1, connectsPerSlice) }, m.recordCPU("CPU per new connection, HTTP/1.1")},
 		{func(s *subject) (slice, error) { return s.connections(ctx, openHTTP2, connectsPerSlice) }, m.recordCPU("CPU per new connection, HTTP/2")},
 		{func(s *subject) (slice, error) { return s.parallel(ctx, openHTTP1, parallelClients, parallelPerSlice) }, m.recordParallel},
@@ -194,11 +197,25 @@ func (m comparison) slices(ctx context.Context, pair [2]*subject, bare *subject)
 	return nil
 }
 
-func (m comparison) recordSequential(protocol string) func(left, right slice) {
+// latencies are all of a round, bare's and netproxy's, by protocol: a slice has too few for the 99th percentile.
+type latencies map[string]*[2][]float64
+
+func (m comparison) recordSequential(protocol string, waits latencies) func(left, right slice) {
 	return func(left, right slice) {
 		m.recordCPU("CPU per request, "+protocol)(left, right)
+		all := waits[protocol]
+		if all == nil {
+			all = new([2][]float64)
+			waits[protocol] = all
+		}
+		all[0], all[1] = append(all[0], left.latencies...), append(all[1], right.latencies...)
+	}
+}
+
+func (m comparison) quantiles(waits latencies) {
+	for protocol, all := range waits {
 		for name, q := range map[string]float64{"p50": 0.5, "p99": 0.99} {
-			m.add(name+" latency, "+protocol, 1e6*quantile(left.latencies, q), 1e6*quantile(right.latencies, q))
+			m.add(name+" latency, "+protocol, 1e6*quantile(all[0], q), 1e6*quantile(all[1], q))
 		}
 	}
 }

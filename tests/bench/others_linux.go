@@ -23,6 +23,9 @@ const (
 	squidPort     = 3128
 )
 
+// rivalPeriod is how long each of the two is loaded in a round.
+const rivalPeriod = 3 * time.Second
+
 const squidCertificates = "/usr/lib/squid/security_file_certgen"
 
 // venv is where mitmproxy is installed; the cache is not part of the repository.
@@ -145,7 +148,7 @@ func (r rival) round(ctx context.Context, o *options, w *world, m comparison) er
 	defer own.stop()
 	var all, fresh [2]slice
 	for i, s := range []*subject{other, own} {
-		if all[i], err = s.parallel(ctx, openHTTP1, parallelClients, 3*parallelPerSlice); err != nil {
+		if all[i], err = s.parallel(ctx, openHTTP1, parallelClients, rivalPeriod); err != nil {
 			return err
 		}
 		if fresh[i], err = s.connections(ctx, openHTTP1, connectsPerSlice); err != nil {
