@@ -22,8 +22,11 @@ const (
 
 	// stateDynamicPort tells Envoy's dynamic forward proxy which port to use; without it, it takes 443 or 80.
 	stateDynamicPort = "envoy.upstream.dynamic_port"
+	// stateDynamicHost tells it which name to resolve: that of the handshake, whatever port the Host has.
+	stateDynamicHost = "envoy.upstream.dynamic_host"
 
-	transportTLS = "tls"
+	transportTLS        = "tls"
+	transportTLSAddress = "tls to an address" // an address has no name to resolve
 )
 
 // filterKit builds filter chains. What several chains share is built once.
@@ -31,7 +34,7 @@ type filterKit struct {
 	*builder
 	tls   *corev3.TransportSocket
 	plain *listenerv3.Filter // the HTTP connection manager of plaintext
-	// mitm is the one of interception: by name, and by address.
+	// mitm are those of interception, by name and by address, where domains share chains.
 	mitm, mitmAddress *listenerv3.Filter
 }
 
@@ -71,8 +74,12 @@ func (k *filterKit) connectionState(transport string) *listenerv3.Filter {
 	if k.plan.keepsClientAddress() {
 		values = append(values, stateValue(stateAddress, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"))
 	}
-	if transport != "" {
-		values = append(values, stateValue(stateTransport, "envoy.string", transport))
+	switch transport {
+	case transportTLS:
+		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS),
+			stateValue(stateDynamicHost, "", "%REQUESTED_SERVER_NAME%"))
+	case transportTLSAddress:
+		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS))
 	}
 	return k.networkFilter("state", &netstatev3.Config{OnNewConnection: values})
 }
@@ -99,17 +106,26 @@ func stateValue(key, factory, format string) *setstatev3.FilterStateValue {
 }
 
 func (k *filterKit) interceptChain(name string, d *Domain) *listenerv3.FilterChain {
-	manager := &k.mitm
-	if d.Addr.IsValid() {
-		manager = &k.mitmAddress
-	}
-	if *manager == nil {
-		*manager = k.interceptManager(d.Addr.IsValid())
-	}
 	return &listenerv3.FilterChain{
 		Name: name, TransportSocket: k.tls,
-		Filters: []*listenerv3.Filter{k.connectionState(transportTLS), *manager},
+		Filters: []*listenerv3.Filter{k.connectionState(transportTLS), k.domainManager(d)},
 	}
+}
+
+// domainManager injects the headers of its own domain only, so that another domain's do not change its chain, which would
+// drain it. A shared chain has those of all.
+func (k *filterKit) domainManager(d *Domain) *listenerv3.Filter {
+	condition, shared := hostIsServerName, &k.mitm
+	if d.Addr.IsValid() {
+		condition, shared = hostIsDestination, &k.mitmAddress
+	}
+	if len(k.plan.Domains) <= maxOwnChains {
+		return k.interceptManager(condition(), d.Headers)
+	}
+	if *shared == nil {
+		*shared = k.interceptManager(condition(), k.plan.headers())
+	}
+	return *shared
 }
 
 func (k *filterKit) plaintextChain(name string) *listenerv3.FilterChain {

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"slices"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
@@ -9,6 +11,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	exprv1 "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -24,17 +27,13 @@ const (
 )
 
 func (k *filterKit) plaintextManager() *listenerv3.Filter {
-	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(hostPortIsDestination()))}))
+	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyOwnPort())}))
 }
 
-func (k *filterKit) interceptManager(byAddress bool) *listenerv3.Filter {
-	condition := hostIsServerName()
-	if byAddress {
-		condition = hostIsDestination()
-	}
+func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header) *listenerv3.Filter {
 	filters := k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(condition))})
 	router := filters[len(filters)-1]
-	filters = append(filters[:len(filters)-1], k.injectFilters()...)
+	filters = append(filters[:len(filters)-1], k.injectFilters(headers)...)
 	return k.manager("intercept", append(filters, router))
 }
 
@@ -68,12 +67,12 @@ func disabled(f *hcmv3.HttpFilter) *hcmv3.HttpFilter {
 // injectFilters sets headers. A credential comes by SDS and not in the configuration: Envoy redacts it in dumps, sees a
 // new value at once, and answers 401 while there is none. A filter has one credential and no per-route configuration, so
 // there is one for each, switched on by the virtual hosts of its domains.
-func (k *filterKit) injectFilters() []*hcmv3.HttpFilter {
+func (k *filterKit) injectFilters(headers []Header) []*hcmv3.HttpFilter {
 	var out []*hcmv3.HttpFilter
-	if k.plan.hasLiterals() {
+	if slices.ContainsFunc(headers, func(h Header) bool { return h.Credential == nil }) {
 		out = append(out, k.httpFilter(filterHeaders, &headermutationv3.HeaderMutation{}))
 	}
-	for _, c := range k.plan.Credentials() {
+	for _, c := range credentials(headers) {
 		out = append(out, disabled(k.httpFilter(filterInject+c.id(), &injectorv3.CredentialInjector{
 			Overwrite: true,
 			Credential: &corev3.TypedExtensionConfig{

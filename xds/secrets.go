@@ -23,23 +23,25 @@ func (c Credential) id() string {
 func (c Credential) File() string { return "sds-" + c.id() + ".yaml" }
 
 // Credentials lists what the policy injects, each once, in a fixed order.
-func (p *Plan) Credentials() []Credential {
-	var out []Credential
+func (p *Plan) Credentials() []Credential { return credentials(p.headers()) }
+
+func (p *Plan) headers() []Header {
+	var out []Header
 	for _, d := range p.Domains {
-		for _, h := range d.Headers {
-			if h.Credential != nil {
-				out = append(out, *h.Credential)
-			}
+		out = append(out, d.Headers...)
+	}
+	return out
+}
+
+func credentials(headers []Header) []Credential {
+	var out []Credential
+	for _, h := range headers {
+		if h.Credential != nil {
+			out = append(out, *h.Credential)
 		}
 	}
 	slices.SortFunc(out, func(a, b Credential) int { return cmp.Compare(a.id(), b.id()) })
 	return slices.CompactFunc(out, func(a, b Credential) bool { return a.id() == b.id() })
-}
-
-func (p *Plan) hasLiterals() bool {
-	return slices.ContainsFunc(p.Domains, func(d Domain) bool {
-		return slices.ContainsFunc(d.Headers, func(h Header) bool { return h.Credential == nil })
-	})
 }
 
 // appendSecrets adds what Envoy reads by SDS and the PEM files.
