@@ -22,11 +22,8 @@ const (
 
 	// stateDynamicPort tells Envoy's dynamic forward proxy which port to use; without it, it takes 443 or 80.
 	stateDynamicPort = "envoy.upstream.dynamic_port"
-	// stateDynamicHost tells it which name to resolve: that of the handshake, whatever port the Host has.
-	stateDynamicHost = "envoy.upstream.dynamic_host"
 
-	transportTLS        = "tls"
-	transportTLSAddress = "tls to an address" // an address has no name to resolve
+	transportTLS = "tls"
 )
 
 // filterKit builds filter chains. What several chains share is built once.
@@ -74,12 +71,8 @@ func (k *filterKit) connectionState(transport string) *listenerv3.Filter {
 	if k.plan.keepsClientAddress() {
 		values = append(values, stateValue(stateAddress, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"))
 	}
-	switch transport {
-	case transportTLS:
-		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS),
-			stateValue(stateDynamicHost, "", "%REQUESTED_SERVER_NAME%"))
-	case transportTLSAddress:
-		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS))
+	if transport != "" {
+		values = append(values, stateValue(stateTransport, "envoy.string", transport))
 	}
 	return k.networkFilter("state", &netstatev3.Config{OnNewConnection: values})
 }

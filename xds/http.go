@@ -27,7 +27,7 @@ const (
 )
 
 func (k *filterKit) plaintextManager() *listenerv3.Filter {
-	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyOwnPort())}))
+	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(hostPortIsDestination()))}))
 }
 
 func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header) *listenerv3.Filter {
