@@ -18,25 +18,25 @@ func faults() map[string]func(*brokenConfig) {
 	return map[string]func(*brokenConfig){
 		"none": func(*brokenConfig) {},
 		"Host is not compared with the SNI": func(b *brokenConfig) {
-			b.drop("lds.yaml", "condition")
-			b.drop("lds.yaml", "celConfig")
+			b.drop("lds.json", "condition")
+			b.drop("lds.json", "celConfig")
 		},
 		"the client's address is believed": func(b *brokenConfig) {
-			b.replace("lds.yaml", `"cluster":"Public.`, `"cluster":"Client.`)
-			b.replace("rds.yaml", `"cluster":"Public.`, `"cluster":"Client.`)
+			b.replace("lds.json", `"cluster":"Public.`, `"cluster":"Client.`)
+			b.replace("rds.json", `"cluster":"Public.`, `"cluster":"Client.`)
 		},
 		"hosts are compared with case": func(b *brokenConfig) {
-			b.replace("lds.yaml", `"function":"lowerAscii"`, `"function":"trim"`)
+			b.replace("lds.json", `"function":"lowerAscii"`, `"function":"trim"`)
 		},
 		"names may have any address": func(b *brokenConfig) {
-			b.drop("cds.yaml", "resolvedAddressFilter")
-			b.drop("lds.yaml", "resolvedAddressFilter")
+			b.drop("cds.json", "resolvedAddressFilter")
+			b.drop("lds.json", "resolvedAddressFilter")
 		},
 		"the credential goes to every host": func(b *brokenConfig) {
-			b.replace("lds.yaml", `"disabled":true`, `"disabled":false`)
+			b.replace("lds.json", `"disabled":true`, `"disabled":false`)
 		},
 		"every path is allowed": func(b *brokenConfig) {
-			b.replace("rds.yaml", `"prefix":"/v1/"`, `"prefix":"/"`)
+			b.replace("rds.json", `"prefix":"/v1/"`, `"prefix":"/"`)
 		},
 		"admin on TCP": func(b *brokenConfig) {
 			pipe := regexp.MustCompile(`"pipe":\{[^}]*\}`)

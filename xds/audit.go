@@ -37,16 +37,8 @@ func auditMark() *corev3.Metadata {
 
 // requestLog writes every denial, and what rules with audit allow, as JSON lines to stdout.
 func (b *builder) requestLog() []*accesslogv3.AccessLog {
-	condition := `response.code >= 400 && (` + isDenied + `)`
 	formats := b.auditFormats(`%CEL(`+isDenied+` ? 'Deny' : 'Allow')%`, decidingRule)
-	if b.plan.audits() {
-		condition += ` || ` + isAudited
-	}
-	if b.plan.auditsAddresses() {
-		condition += ` || ` + isAuditedAddress
-	}
 	if b.plan.records() {
-		condition += ` || ` + isRecorded
 		formats["recordedBy"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_effective_policy_id)%"
 	}
 	maps.Copy(formats, map[string]string{
@@ -54,8 +46,36 @@ func (b *builder) requestLog() []*accesslogv3.AccessLog {
 		"status": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%",
 	})
 	log := b.stdout(formats)
-	log.Filter = b.celFilter(condition)
+	log.Filter = b.worthLogging()
 	return []*accesslogv3.AccessLog{log}
+}
+
+// worthLogging asks the cheap question first: every denial has a status of 400 or more, and only then is CEL evaluated. It
+// costs as much as the rest of the filters together.
+func (b *builder) worthLogging() *accesslogv3.AccessLogFilter {
+	denied := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{AndFilter: &accesslogv3.AndFilter{
+		Filters: []*accesslogv3.AccessLogFilter{statusFrom(statusBadRequest), b.celFilter(isDenied)},
+	}}}
+	alternatives := []*accesslogv3.AccessLogFilter{denied}
+	if b.plan.audits() {
+		alternatives = append(alternatives, b.celFilter(isAudited))
+	}
+	if b.plan.records() {
+		alternatives = append(alternatives, b.celFilter(isRecorded))
+	}
+	if len(alternatives) == 1 {
+		return denied
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{OrFilter: &accesslogv3.OrFilter{Filters: alternatives}}}
+}
+
+func statusFrom(status uint32) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{StatusCodeFilter: &accesslogv3.StatusCodeFilter{
+		Comparison: &accesslogv3.ComparisonFilter{
+			Op:    accesslogv3.ComparisonFilter_GE,
+			Value: &corev3.RuntimeUInt32{DefaultValue: status, RuntimeKey: "netproxy.audit.status"},
+		},
+	}}}
 }
 
 // audits says whether a rule that decides also records.

@@ -47,14 +47,14 @@ func (e *expression) ownPort() *exprv1.Expr {
 	return e.call("_+_", e.text(":"), e.call("string", e.attribute("destination", "port")))
 }
 
-// hostIsServerName is, with the Host in lower case as Envoy keeps the SNI:
+// hostIsServerName is, with the Host in lower case as Envoy keeps the SNI, and whatever its port:
 //
-//	host == sni || host == sni + ":" + string(destination.port)
+//	host == sni || host.startsWith(sni + ":")
 func hostIsServerName() *exprv1.Expr {
 	e := &expression{}
 	return e.call("_||_",
 		e.call("_==_", e.host(), e.serverName()),
-		e.call("_==_", e.host(), e.call("_+_", e.serverName(), e.ownPort())))
+		e.method(e.host(), "startsWith", e.call("_+_", e.serverName(), e.text(":"))))
 }
 
 // hostIsDestination is, for addresses, which have no SNI (RFC 6066, section 3):
@@ -72,13 +72,8 @@ func hostIsDestination() *exprv1.Expr {
 			e.call("_==_", e.serverName(), e.host())))
 }
 
-// hostPortIsDestination is, for plaintext: the Host has no port or the connection's. Envoy would connect to the port that
-// the Host names, and the rules have judged the connection's.
-//
-//	request.host.endsWith(":" + string(destination.port)) || !request.host.matches(":[0-9]*$")
+// hostPortIsDestination is request.host.endsWith(":" + string(destination.port)).
 func hostPortIsDestination() *exprv1.Expr {
 	e := &expression{}
-	ends := e.method(e.attribute("request", "host"), "endsWith", e.ownPort())
-	port := e.method(e.attribute("request", "host"), "matches", e.text(":[0-9]*$"))
-	return e.call("_||_", ends, e.call("!_", port))
+	return e.method(e.attribute("request", "host"), "endsWith", e.ownPort())
 }

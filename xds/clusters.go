@@ -74,7 +74,7 @@ func (b *builder) clusters() []proto.Message {
 	for _, way := range b.plan.ways() {
 		for _, c := range b.plan.wayClasses(way) {
 			out = append(out, b.cluster(way, transportTCP, c))
-			if len(b.plan.Domains) > 0 {
+			if b.plan.interceptsOver(way) {
 				out = append(out, b.cluster(way, transportUpstream, c), b.cluster(way, transportWebSocket, c))
 			}
 		}
@@ -83,6 +83,14 @@ func (b *builder) clusters() []proto.Message {
 		b.check(m.(validated))
 	}
 	return out
+}
+
+// interceptsOver says whether intercepted requests can take the way: each cluster with TLS holds the public roots.
+func (p *Plan) interceptsOver(way v1alpha1.Resolution) bool {
+	if len(p.Domains) == 0 {
+		return false
+	}
+	return way != v1alpha1.ResolutionClient || p.hasFallback() || p.keepsClientAddress()
 }
 
 // wayClasses: see clusterName.
@@ -246,7 +254,7 @@ func (b *builder) clusterChoices() []*routev3.ClusterSpecifierPlugin {
 
 func (b *builder) classChoice(way v1alpha1.Resolution, c portClass, intercepted, upgrade *xdscorev3.TypedExtensionConfig) *matcher {
 	plain := b.toCluster(clusterName(way, transportTCP, c))
-	if len(b.plan.Domains) == 0 {
+	if !b.plan.interceptsOver(way) {
 		return &matcher{OnNoMatch: plain}
 	}
 	websocket := &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "websocket"}, IgnoreCase: true}

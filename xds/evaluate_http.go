@@ -93,7 +93,8 @@ func (e *evaluation) hostIsHandshake(host string, d *Domain) bool {
 	case d.Addr.IsValid():
 		return bare == addressAuthority(e.req.Dst.Addr()) && (sni == "" || sni == host)
 	default:
-		return bare == sni
+		name, _, _ := strings.Cut(host, ":")
+		return name == sni
 	}
 }
 

@@ -22,8 +22,11 @@ const (
 
 	// stateDynamicPort tells Envoy's dynamic forward proxy which port to use; without it, it takes 443 or 80.
 	stateDynamicPort = "envoy.upstream.dynamic_port"
+	// stateDynamicHost tells it which name to resolve: that of the handshake, whatever port the Host has.
+	stateDynamicHost = "envoy.upstream.dynamic_host"
 
-	transportTLS = "tls"
+	transportTLS        = "tls"
+	transportTLSAddress = "tls to an address" // an address has no name to resolve
 )
 
 // filterKit builds filter chains. What several chains share is built once.
@@ -71,8 +74,12 @@ func (k *filterKit) connectionState(transport string) *listenerv3.Filter {
 	if k.plan.keepsClientAddress() {
 		values = append(values, stateValue(stateAddress, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"))
 	}
-	if transport != "" {
-		values = append(values, stateValue(stateTransport, "envoy.string", transport))
+	switch transport {
+	case transportTLS:
+		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS),
+			stateValue(stateDynamicHost, "", "%REQUESTED_SERVER_NAME%"))
+	case transportTLSAddress:
+		values = append(values, stateValue(stateTransport, "envoy.string", transportTLS))
 	}
 	return k.networkFilter("state", &netstatev3.Config{OnNewConnection: values})
 }

@@ -1,6 +1,7 @@
 package xds_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -115,7 +116,7 @@ func TestRenderGolden(t *testing.T) {
 
 func readable(t *testing.T, f xds.File) string {
 	t.Helper()
-	if !strings.HasSuffix(f.Name, ".yaml") {
+	if !json.Valid(f.Data) {
 		return string(f.Data)
 	}
 	text, err := yaml.JSONToYAML(f.Data)

@@ -18,7 +18,8 @@ import (
 
 // Names of HTTP filters, to which virtual hosts and routes refer.
 const (
-	filterHandshake = "handshake" // Host is the name of the TLS handshake, and its port the connection's
+	filterHandshake = "handshake" // Host is the name of the TLS handshake
+	filterOwnPort   = "own-port"  // in plaintext: Host has the connection's port or none
 	filterDenied    = "denied"    // addresses that a rule denies
 	filterAddress   = "address"   // addresses that a rule allows, where no rule allowed the name
 	filterRecord    = "record"    // rules that only record
@@ -27,7 +28,7 @@ const (
 )
 
 func (k *filterKit) plaintextManager() *listenerv3.Filter {
-	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(hostPortIsDestination()))}))
+	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterOwnPort, k.onlyOwnPort())}))
 }
 
 func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header) *listenerv3.Filter {

@@ -21,15 +21,40 @@ const policyDefault = "default"
 
 // onlyIf allows a request if the condition holds. It is an ALLOW: a condition that cannot be evaluated denies.
 func (b *builder) onlyIf(condition *exprv1.Expr) *httprbacv3.RBAC {
+	return allowing(map[string]*rbacv3.Policy{"handshake": conditional(condition)})
+}
+
+// onlyOwnPort is for plaintext: the Host has no port or the connection's. Envoy would connect to the port that the Host
+// names, and the rules have judged the connection's. Policies are tried by name, the cheap one first.
+func (b *builder) onlyOwnPort() *httprbacv3.RBAC {
+	withPort := headerMatcher(":authority", regex(`.*:[0-9]*`))
+	withPort.InvertMatch = true
+	return allowing(map[string]*rbacv3.Policy{
+		"1-none": anyone(headerPermission(withPort)),
+		"2-own":  conditional(hostPortIsDestination()),
+	})
+}
+
+// onlyHandshakeFor is the handshake filter of a virtual host that has one name: that the Host is this name is why the
+// virtual host was chosen, so only the SNI is left to compare. CEL costs a tenth of a request, and this nothing.
+func (b *builder) onlyHandshakeFor(name string) *httprbacv3.RBACPerRoute {
+	sni := &rbacv3.Permission{Rule: &rbacv3.Permission_RequestedServerName{
+		RequestedServerName: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: name}},
+	}}
+	return &httprbacv3.RBACPerRoute{Rbac: allowing(map[string]*rbacv3.Policy{"handshake": anyone(sni)})}
+}
+
+func allowing(policies map[string]*rbacv3.Policy) *httprbacv3.RBAC {
+	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: policies}}
+}
+
+func conditional(condition *exprv1.Expr) *rbacv3.Policy {
 	policy := anyone(anything())
 	policy.Condition = condition
 	policy.CelConfig = &corev3.CelExpressionConfig{
 		EnableStringFunctions: true, EnableStringConcat: true, EnableStringConversion: true,
 	}
-	return &httprbacv3.RBAC{Rules: &rbacv3.RBAC{
-		Action:   rbacv3.RBAC_ALLOW,
-		Policies: map[string]*rbacv3.Policy{"handshake": policy},
-	}}
+	return policy
 }
 
 func anyone(permissions ...*rbacv3.Permission) *rbacv3.Policy {

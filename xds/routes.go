@@ -55,6 +55,9 @@ func (b *builder) virtualHost(a *atom) *routev3.VirtualHost {
 		d = &b.plan.Domains[a.domain]
 		host.Name = interceptedHost + host.Name
 		host.TypedPerFilterConfig = b.injection(d)
+		if a.host.Kind == v1alpha1.HostExact {
+			host.TypedPerFilterConfig[filterHandshake] = b.any(b.onlyHandshakeFor(a.host.Name))
+		}
 	}
 	host.Routes = b.atomRoutes(a, d)
 	return host
@@ -252,9 +255,6 @@ func (b *builder) switchedOn() *anypb.Any {
 
 // injection switches on what puts a domain's headers into its requests. Plaintext chains have no such filters.
 func (b *builder) injection(d *Domain) map[string]*anypb.Any {
-	if len(d.Headers) == 0 {
-		return nil
-	}
 	out := map[string]*anypb.Any{}
 	var literal []*mutationv3.HeaderMutation
 	for _, h := range d.Headers {

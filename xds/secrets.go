@@ -20,7 +20,7 @@ func (c Credential) id() string {
 }
 
 // File is the name of the credential's file.
-func (c Credential) File() string { return "sds-" + c.id() + ".yaml" }
+func (c Credential) File() string { return "sds-" + c.id() + ".json" }
 
 // Credentials lists what the policy injects, each once, in a fixed order.
 func (p *Plan) Credentials() []Credential { return credentials(p.headers()) }
