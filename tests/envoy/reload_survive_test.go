@@ -3,6 +3,9 @@ package envoy
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,7 +120,7 @@ func (p *proxy) survive(ctx context.Context, t *testing.T, policy v1alpha1.Polic
 type watcher struct {
 	mu     sync.Mutex
 	now    string
-	deaths []string
+	deaths map[string][]string // by what was going on
 	beats  int
 
 	end   chan struct{}
@@ -128,7 +131,7 @@ const beatEvery = 250 * time.Millisecond
 
 func (p *proxy) watch(ctx context.Context, t *testing.T, flows []flow) *watcher {
 	t.Helper()
-	w := &watcher{end: make(chan struct{}), now: "nothing has changed"}
+	w := &watcher{end: make(chan struct{}), deaths: map[string][]string{}, now: "nothing has changed"}
 	var held []*live
 	for _, f := range flows {
 		held = append(held, p.hold(ctx, t, f.kind, f.target))
@@ -151,7 +154,7 @@ func (w *watcher) keep(c *live, again func() *live) {
 		w.mu.Lock()
 		w.beats++
 		if err != nil {
-			w.deaths = append(w.deaths, fmt.Sprintf("%s: %s died: %v", w.now, c.name, err))
+			w.deaths[w.now] = append(w.deaths[w.now], fmt.Sprintf("%s (%v)", c.name, err))
 		}
 		w.mu.Unlock()
 		if err != nil {
@@ -170,10 +173,10 @@ func (w *watcher) stop(t *testing.T) {
 	t.Helper()
 	close(w.end)
 	w.group.Wait()
-	for _, death := range w.deaths {
-		t.Error(death)
+	for _, change := range slices.Sorted(maps.Keys(w.deaths)) {
+		t.Errorf("%s: cut %d untouched connections:\n%s", change, len(w.deaths[change]), strings.Join(w.deaths[change], "\n"))
 	}
-	t.Logf("%d uses of untouched connections, %d of them died", w.beats, len(w.deaths))
+	t.Logf("%d uses of untouched connections", w.beats)
 	if w.beats < 100 {
 		t.Errorf("%d uses are too few to say anything", w.beats)
 	}
