@@ -60,6 +60,9 @@ func (b *builder) worthLogging() *accesslogv3.AccessLogFilter {
 	if b.plan.audits() {
 		alternatives = append(alternatives, b.celFilter(isAudited))
 	}
+	if b.plan.auditsAddresses() {
+		alternatives = append(alternatives, b.celFilter(isAuditedAddress))
+	}
 	if b.plan.records() {
 		alternatives = append(alternatives, b.celFilter(isRecorded))
 	}
