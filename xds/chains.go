@@ -12,7 +12,7 @@ import (
 // also drains the others in its chain.
 const (
 	maxOwnChains = 24
-	sharedChains = 16
+	sharedChains = 8
 )
 
 // chainSet collects the filter chains that the matcher tree refers to, once each.

@@ -16,12 +16,12 @@ import (
 
 // Filter state that a connection carries to its requests.
 const (
-	statePort      = "netproxy.port"      // the port that the client connected to
 	stateAddress   = "netproxy.address"   // and the address
 	stateTransport = "netproxy.transport" // transportTLS for intercepted requests
 
-	// stateDynamicPort tells Envoy's dynamic forward proxy which port to use; without it, it takes 443 or 80.
-	stateDynamicPort = "envoy.upstream.dynamic_port"
+	// statePort is the port that the client connected to. It also tells Envoy's dynamic forward proxy which port to use;
+	// without it, that takes 443 or 80.
+	statePort = "envoy.upstream.dynamic_port"
 	// stateDynamicHost tells it which name to resolve: that of the handshake, whatever port the Host has.
 	stateDynamicHost = "envoy.upstream.dynamic_host"
 
@@ -68,8 +68,7 @@ func (b *builder) networkFilter(name string, m validated) *listenerv3.Filter {
 // depend on the connection, not on a :scheme that the client writes.
 func (k *filterKit) connectionState(transport string) *listenerv3.Filter {
 	values := []*setstatev3.FilterStateValue{
-		stateValue(stateDynamicPort, "", "%DOWNSTREAM_LOCAL_PORT%"),
-		stateValue(statePort, "envoy.string", "%DOWNSTREAM_LOCAL_PORT%"),
+		stateValue(statePort, "", "%DOWNSTREAM_LOCAL_PORT%"),
 	}
 	if k.plan.keepsClientAddress() {
 		values = append(values, stateValue(stateAddress, "envoy.network.ip", "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"))
