@@ -63,8 +63,8 @@ func (w *writer) member(first bool) {
 func (w *writer) message(m protoreflect.Message) {
 	switch value := m.Interface().(type) {
 	case *anypb.Any:
-		w.once(value, func() { w.any(value) })
-	case *listenerv3.FilterChain, *matcherv3.Matcher:
+		w.any(value)
+	case *listenerv3.FilterChain, *listenerv3.Filter, *matcherv3.Matcher:
 		w.once(value, func() { w.braced(m) })
 	case *durationpb.Duration:
 		w.duration(value)

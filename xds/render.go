@@ -75,9 +75,9 @@ func (b *builder) resourceFile(name string, messages ...proto.Message) File {
 func (b *builder) expectedSize(name string) int {
 	switch domains, rules := len(b.plan.Domains), len(b.plan.Rules); name {
 	case ListenersFile:
-		return 24<<10 + min(domains, maxOwnChains)*17<<10 + 310*domains + 1024*min(rules, maxOwnChains)
+		return 24<<10 + min(domains, maxOwnChains)*19<<10 + 330*domains + 1024*min(rules, maxOwnChains)
 	case RoutesFile:
-		return 4<<10 + 440*max(domains, rules)
+		return 4<<10 + 700*domains + 440*max(0, rules-domains)
 	case ClustersFile:
 		return 24 << 10
 	default:
