@@ -2,6 +2,7 @@ package xds
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -36,7 +37,7 @@ func auditMark() *corev3.Metadata {
 }
 
 // requestLog writes every denial, and what rules with audit allow, as JSON lines to stdout.
-func (b *builder) requestLog() []*accesslogv3.AccessLog {
+func (b *builder) requestLog(audit auditing) []*accesslogv3.AccessLog {
 	formats := b.auditFormats(`%CEL(`+isDenied+` ? 'Deny' : 'Allow')%`, decidingRule)
 	if b.plan.records() {
 		formats["recordedBy"] = "%DYNAMIC_METADATA(envoy.filters.http.rbac:shadow_effective_policy_id)%"
@@ -46,18 +47,18 @@ func (b *builder) requestLog() []*accesslogv3.AccessLog {
 		"status": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%",
 	})
 	log := b.stdout(formats)
-	log.Filter = b.worthLogging()
+	log.Filter = b.worthLogging(audit)
 	return []*accesslogv3.AccessLog{log}
 }
 
 // worthLogging asks the cheap question first: every denial has a status of 400 or more, and only then is CEL evaluated. It
 // costs as much as the rest of the filters together.
-func (b *builder) worthLogging() *accesslogv3.AccessLogFilter {
+func (b *builder) worthLogging(audit auditing) *accesslogv3.AccessLogFilter {
 	denied := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{AndFilter: &accesslogv3.AndFilter{
 		Filters: []*accesslogv3.AccessLogFilter{statusFrom(statusBadRequest), b.celFilter(isDenied)},
 	}}}
 	alternatives := []*accesslogv3.AccessLogFilter{denied}
-	if b.plan.audits() {
+	if audit == auditAll {
 		alternatives = append(alternatives, b.celFilter(isAudited))
 	}
 	if b.plan.auditsAddresses() {
@@ -81,14 +82,28 @@ func statusFrom(status uint32) *accesslogv3.AccessLogFilter {
 	}}}
 }
 
-// audits says whether a rule that decides also records.
-func (p *Plan) audits() bool {
-	for i := range p.Rules {
-		if p.Rules[i].Audit && p.Rules[i].Action != "" {
-			return true
+// audits says whether a rule that decides by name also records.
+func (p *Plan) audits() auditing {
+	for i := range p.names.atoms {
+		if p.auditsAtom(&p.names.atoms[i]) {
+			return auditAll
 		}
 	}
-	return false
+	return auditDenials
+}
+
+// auditsDomain asks only for the rules of one domain: those of others must not change its chain.
+func (p *Plan) auditsDomain(d *Domain) auditing {
+	for i := range p.names.atoms {
+		if a := &p.names.atoms[i]; a.domain >= 0 && &p.Domains[a.domain] == d && p.auditsAtom(a) {
+			return auditAll
+		}
+	}
+	return auditDenials
+}
+
+func (p *Plan) auditsAtom(a *atom) bool {
+	return slices.ContainsFunc(a.rules, func(r int) bool { return p.Rules[r].Audit && p.Rules[r].Action != "" })
 }
 
 // records says whether a rule only records.

@@ -24,21 +24,32 @@ type chainSet struct {
 
 	everyRule    digest
 	addressRules digest
+	requests     digest // rules that can meet a request in plaintext
+	byAddress    digest // and those of them that do by address
 	domainSums   map[int]digest
 	bucketSums   map[string]digest
 }
 
 func newChainSet(b *builder) *chainSet {
-	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, everyRule: newDigest(), addressRules: newDigest(), bucketSums: map[string]digest{}}
+	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, everyRule: newDigest(), addressRules: newDigest(), requests: newDigest(), byAddress: newDigest(), bucketSums: map[string]digest{}}
 	for i := range b.plan.Rules {
 		r := &b.plan.Rules[i]
 		s.everyRule = s.everyRule.rule(r)
 		if r.byAddress() {
 			s.addressRules = s.addressRules.rule(r)
 		}
+		if !b.plan.meetsRequests(r) {
+			continue
+		}
+		s.requests = s.requests.rule(r)
+		if r.byAddress() {
+			s.byAddress = s.byAddress.rule(r)
+		}
 	}
 	s.everyRule = s.everyRule.text(string(b.plan.Default))
 	s.addressRules = s.addressRules.text(string(b.plan.Default))
+	s.requests = s.requests.text(string(b.plan.Default))
+	s.byAddress = s.byAddress.text(string(b.plan.Default))
 	s.sumDomains()
 	return s
 }
@@ -105,7 +116,7 @@ func bucket(text string) string {
 }
 
 func (s *chainSet) plaintext() string {
-	return s.put(chainPlaintext, s.everyRule, s.kit.plaintextChain)
+	return s.put(chainPlaintext, s.requests, s.kit.plaintextChain)
 }
 
 func (s *chainSet) intercept(d int) string {
@@ -142,7 +153,7 @@ func (s *chainSet) sumDomains() {
 }
 
 func (s *chainSet) domainSum(d int) digest {
-	sum := s.addressRules.text(s.plan.Domains[d].String())
+	sum := s.byAddress.text(s.plan.Domains[d].String())
 	for _, h := range s.plan.Domains[d].Headers {
 		sum = sum.text(h.Name).text(h.Value)
 		if c := h.Credential; c != nil {

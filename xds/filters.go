@@ -105,9 +105,13 @@ func stateValue(key, factory, format string) *setstatev3.FilterStateValue {
 }
 
 func (k *filterKit) interceptChain(name string, d *Domain) *listenerv3.FilterChain {
+	transport := transportTLS
+	if d.Addr.IsValid() {
+		transport = transportTLSAddress
+	}
 	return &listenerv3.FilterChain{
 		Name: name, TransportSocket: k.tls,
-		Filters: []*listenerv3.Filter{k.connectionState(transportTLS), k.domainManager(d)},
+		Filters: []*listenerv3.Filter{k.connectionState(transport), k.domainManager(d)},
 	}
 }
 
@@ -119,10 +123,10 @@ func (k *filterKit) domainManager(d *Domain) *listenerv3.Filter {
 		condition, shared = hostIsDestination, &k.mitmAddress
 	}
 	if len(k.plan.Domains) <= maxOwnChains {
-		return k.interceptManager(condition(), d.Headers)
+		return k.interceptManager(condition(), d.Headers, k.plan.auditsDomain(d))
 	}
 	if *shared == nil {
-		*shared = k.interceptManager(condition(), k.plan.headers())
+		*shared = k.interceptManager(condition(), k.plan.headers(), k.plan.audits())
 	}
 	return *shared
 }

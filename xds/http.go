@@ -28,14 +28,14 @@ const (
 )
 
 func (k *filterKit) plaintextManager() *listenerv3.Filter {
-	return k.manager("plaintext", k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterOwnPort, k.onlyOwnPort())}))
+	return k.manager("plaintext", k.plan.audits(), k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterOwnPort, k.onlyOwnPort())}))
 }
 
-func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header) *listenerv3.Filter {
+func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header, audit auditing) *listenerv3.Filter {
 	filters := k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(condition))})
 	router := filters[len(filters)-1]
 	filters = append(filters[:len(filters)-1], k.injectFilters(headers)...)
-	return k.manager("intercept", append(filters, router))
+	return k.manager("intercept", audit, append(filters, router))
 }
 
 // commonFilters are the filters of every HTTP chain behind the given ones; the router is last.
@@ -89,7 +89,7 @@ func (k *filterKit) injectFilters(headers []Header) []*hcmv3.HttpFilter {
 	return out
 }
 
-func (k *filterKit) manager(stat string, filters []*hcmv3.HttpFilter) *listenerv3.Filter {
+func (k *filterKit) manager(stat string, audit auditing, filters []*hcmv3.HttpFilter) *listenerv3.Filter {
 	slashes := hcmv3.HttpConnectionManager_REJECT_REQUEST
 	if k.plan.allowsEncodedSlashes() {
 		slashes = hcmv3.HttpConnectionManager_KEEP_UNCHANGED
@@ -100,7 +100,7 @@ func (k *filterKit) manager(stat string, filters []*hcmv3.HttpFilter) *listenerv
 			RouteConfigName: routeConfig, ConfigSource: k.configFile(RoutesFile),
 		}},
 		HttpFilters: filters,
-		AccessLog:   k.requestLog(),
+		AccessLog:   k.requestLog(audit),
 		// The workload's Host and path are compared by what they mean.
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,

@@ -71,7 +71,7 @@ func anything() *rbacv3.Permission {
 // deniedRules is nil without deny rules for addresses.
 func (b *builder) deniedRules() validated {
 	policies := map[string]*rbacv3.Policy{}
-	for _, r := range b.plan.addressRules(v1alpha1.ActionDeny) {
+	for _, r := range b.plan.requestRules(v1alpha1.ActionDeny) {
 		policies[r.Name] = anyone(b.requestPermission(r))
 	}
 	if len(policies) == 0 {
@@ -84,7 +84,7 @@ func (b *builder) deniedRules() validated {
 func (b *builder) addressRBAC() validated {
 	var allowed []*rbacv3.Permission
 	names := map[string]*rbacv3.Policy{}
-	for _, r := range b.plan.addressRules(v1alpha1.ActionAllow) {
+	for _, r := range b.plan.requestRules(v1alpha1.ActionAllow) {
 		allowed = append(allowed, b.requestPermission(r))
 		names[addressPolicy(r)] = anyone(allowed[len(allowed)-1])
 	}
@@ -122,7 +122,7 @@ func addressPolicy(r *Rule) string {
 
 // hasFallback says whether a request can be allowed by its address alone.
 func (p *Plan) hasFallback() bool {
-	return p.Default == v1alpha1.ActionAllow || len(p.addressRules(v1alpha1.ActionAllow)) > 0
+	return p.Default == v1alpha1.ActionAllow || len(p.requestRules(v1alpha1.ActionAllow)) > 0
 }
 
 // requestPermission is a rule's address, ports and http.

@@ -229,7 +229,7 @@ func (b *builder) decideByAddress(route *routev3.Route) {
 		return
 	}
 	route.Name = routeAddress
-	if len(b.plan.addressRules(v1alpha1.ActionAllow)) == 0 {
+	if len(b.plan.requestRules(v1alpha1.ActionAllow)) == 0 {
 		route.Name = policyDefault
 	}
 	route.Action = b.passOn(v1alpha1.ResolutionClient)
@@ -237,7 +237,7 @@ func (b *builder) decideByAddress(route *routev3.Route) {
 }
 
 func (p *Plan) auditsAddresses() bool {
-	for _, r := range p.addressRules(v1alpha1.ActionAllow) {
+	for _, r := range p.requestRules(v1alpha1.ActionAllow) {
 		if r.Audit {
 			return true
 		}

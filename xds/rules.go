@@ -73,27 +73,49 @@ func (p *Plan) atomRules(a *atom, action v1alpha1.Action) []*Rule {
 	return out
 }
 
-// opaquePorts are the ports on which nothing but an address can decide: there Envoy's inspectors are off, so that
-// server-first protocols do not wait for a client that says nothing.
+// opaquePorts are the ports that rules open or close by address alone: there Envoy's inspectors are off, so that
+// server-first protocols do not wait for a client that says nothing. Ports that no rule names are looked at, since what
+// nobody allows is denied in any case; so a rule for a name on a new port does not change the listener.
 func (p *Plan) opaquePorts() PortSet {
-	seen := PortSet{} // ports where a name or a request can matter
-	explicit := PortSet{}
+	seen := PortSet{}      // ports where a name or a request can matter
+	byAddress := PortSet{} // ports that rules without either name
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		if len(r.Names) > 0 || len(r.HTTP) > 0 || p.opensIntercepted(r) {
 			seen = seen.union(r.Ports)
 			continue
 		}
-		if r.Action == v1alpha1.ActionAllow && r.Ports != nil {
-			explicit = explicit.union(r.Ports)
+		byAddress = byAddress.union(r.Ports)
+	}
+	if p.Default == v1alpha1.ActionAllow {
+		return p.opaqueByDefault(seen, byAddress)
+	}
+	return byAddress.intersection(seen.complement())
+}
+
+// opaqueByDefault: where everything is allowed, all ports are opaque but those that may carry something to look at. With
+// interception that is every port which no rule opens explicitly.
+func (p *Plan) opaqueByDefault(seen, byAddress PortSet) PortSet {
+	if len(p.Domains) == 0 {
+		return seen.complement()
+	}
+	if byAddress == nil {
+		byAddress = PortSet{}
+		for i := range p.Rules {
+			if r := &p.Rules[i]; r.byAddress() && r.Ports != nil && len(r.HTTP) == 0 {
+				byAddress = byAddress.union(r.Ports)
+			}
 		}
 	}
-	if p.Default == v1alpha1.ActionAllow && len(p.Domains) > 0 {
-		// Every port may carry TLS to intercept, but for those that a rule opens by address and port.
-		seen = seen.union(explicit.complement())
-	}
-	return seen.complement()
+	return byAddress.intersection(seen.complement())
 }
+
+// requestRules are the address rules that a request can meet: on opaque ports there are none.
+func (p *Plan) requestRules(action v1alpha1.Action) []*Rule {
+	return slices.DeleteFunc(slices.Clone(p.addressRules(action)), func(r *Rule) bool { return !p.meetsRequests(r) })
+}
+
+func (p *Plan) meetsRequests(r *Rule) bool { return r.Ports.intersects(p.opaque.complement()) }
 
 // opensIntercepted says whether what the rule opens by address can be TLS to intercept: an intercepted address is among its
 // own, or it opens every address and so those of the intercepted names.
