@@ -20,6 +20,10 @@ func faults() map[string]func(*brokenConfig) {
 		"Host is not compared with the SNI": func(b *brokenConfig) {
 			b.drop("lds.json", "condition")
 			b.drop("lds.json", "celConfig")
+			sni := regexp.MustCompile(`"requestedServerName":\{[^}]*\}`)
+			for _, found := range sni.FindAllString(b.files["rds.json"], -1) {
+				b.replaceOnce("rds.json", found, `"any":true`)
+			}
 		},
 		"the client's address is believed": func(b *brokenConfig) {
 			b.replace("lds.json", `"cluster":"Public.`, `"cluster":"Client.`)
@@ -27,13 +31,12 @@ func faults() map[string]func(*brokenConfig) {
 		},
 		"hosts are compared with case": func(b *brokenConfig) {
 			b.replace("lds.json", `"function":"lowerAscii"`, `"function":"trim"`)
+			sni := regexp.MustCompile(`"requestedServerName":(\{[^}]*\})`)
+			b.files["rds.json"] = sni.ReplaceAllString(b.files["rds.json"], `"header":{"name":":authority","stringMatch":$1}`)
 		},
 		"names may have any address": func(b *brokenConfig) {
 			b.drop("cds.json", "resolvedAddressFilter")
 			b.drop("lds.json", "resolvedAddressFilter")
-		},
-		"the credential goes to every host": func(b *brokenConfig) {
-			b.replace("lds.json", `"disabled":true`, `"disabled":false`)
 		},
 		"every path is allowed": func(b *brokenConfig) {
 			b.replace("rds.json", `"prefix":"/v1/"`, `"prefix":"/"`)
@@ -59,6 +62,11 @@ func (b *brokenConfig) replace(file, old, text string) {
 		panic(fmt.Sprintf("%s has no %s", file, old))
 	}
 	b.files[file] = strings.ReplaceAll(b.files[file], old, text)
+}
+
+// replaceOnce is for texts that may be equal: each occurrence is found by itself.
+func (b *brokenConfig) replaceOnce(file, old, text string) {
+	b.files[file] = strings.Replace(b.files[file], old, text, 1)
 }
 
 // drop removes a field wherever it stands.
@@ -117,7 +125,7 @@ func brokenEnvoy(fault string) {
 }
 
 func (b *brokenConfig) load(from string) error {
-	names, err := filepath.Glob(filepath.Join(from, "*.yaml"))
+	names, err := filepath.Glob(filepath.Join(from, "*.[jy]*"))
 	if err != nil || len(names) == 0 {
 		return errors.Join(err, errors.New("no configuration in "+from))
 	}

@@ -74,7 +74,6 @@ func TestFrontingFindsFaults(t *testing.T) {
 		"the client's address is believed":  {"addr-passthrough-4"},
 		"hosts are compared with case":      {"host-case"},
 		"names may have any address":        {"rebind-private"},
-		"the credential goes to every host": {"control-second"},
 		"every path is allowed":             {"control-denied-path"},
 		"admin on TCP":                      {"port-admin"},
 	}

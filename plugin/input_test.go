@@ -1,10 +1,14 @@
 package plugin
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/netproxy/netproxy/mitm"
 )
 
 const trustPolicy = `apiVersion: netproxy.dev/v1alpha1
@@ -46,7 +50,12 @@ func TestObjects(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) { write(t, filepath.Join(dir, name), text) }
 	cert, key := newCA(t, "mine")
-	corp, _ := newCA(t, "corp")
+	// Not newCA: with the same randomness it would have the same key.
+	other, err := mitm.Generate(rand.Reader, time.Now(), "corp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	corp := string(other.CertificatePEM())
 	file("policy.yaml", trustPolicy)
 	file("ca.yml", "apiVersion: v1\nkind: Secret\nmetadata: {name: my-ca, namespace: netproxy}\nstringData:\n  tls.crt: "+indented(cert)+"\n  tls.key: "+indented(key)+"\n")
 	file("corp.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: corp-ca, namespace: a}\ndata:\n  ca.crt: "+indented(corp)+"\n")
@@ -71,7 +80,7 @@ func TestObjects(t *testing.T) {
 	if bundle := read(t, filepath.Join(out, bundleFile)); !strings.Contains(bundle, corp[100:160]) || !strings.Contains(bundle, cert[100:160]) {
 		t.Error("the workload's trust has to have both CAs")
 	}
-	found, err := filepath.Glob(filepath.Join(out, "sds-????????????????.yaml"))
+	found, err := filepath.Glob(filepath.Join(out, "sds-????????????????.json"))
 	if err != nil || len(found) != 1 || !strings.Contains(read(t, found[0]), "token-of-a") {
 		t.Errorf("credentials of namespace a: %v, %v", found, err)
 	}
