@@ -13,8 +13,8 @@ func exampleTrials() map[string][]trial {
 			{ask("GET", "https://api.openai.com/", withHost("www.example.org"), overHTTP2), outcome{end: status404, rule: "misdirected"}},
 			{ask("GET", "https://www.example.org/"), outcome{end: closed, rule: "default"}},
 			{ask("GET", "https://api.openai.com/", withSNI("-")), outcome{end: closed, rule: "default"}},
-			// Nothing could allow HTTP on this port, so nobody looks for it.
-			{ask("GET", "http://api.openai.com/"), outcome{end: closed, rule: "default"}},
+			// No rule names this port; it is looked at all the same, so that the denial can be read.
+			{ask("GET", "http://api.openai.com/"), outcome{end: denied403, rule: "default"}},
 			{ask("GET", "http://api.openai.com:443/"), outcome{end: plaintext, rule: "openai"}},
 			{ask("GET", "tcp://api.openai.com:22/"), outcome{end: closed, rule: "default"}},
 		},
