@@ -22,36 +22,43 @@ type chainSet struct {
 	names  map[string]string // identity to name with digest
 	chains []*listenerv3.FilterChain
 
-	everyRule    digest
-	addressRules digest
-	requests     digest // rules that can meet a request in plaintext
-	byAddress    digest // and those of them that do by address
-	domainSums   map[int]digest
-	bucketSums   map[string]digest
+	sums       ruleSums
+	domainSums map[int]digest
+	bucketSums map[string]digest
+}
+
+// ruleSums digest the rules that several domains or names have in common.
+type ruleSums struct {
+	every     digest // all rules
+	address   digest // those that match by address
+	requests  digest // those that a request can meet
+	byAddress digest // and of these, those that match by address
 }
 
 func newChainSet(b *builder) *chainSet {
-	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, everyRule: newDigest(), addressRules: newDigest(), requests: newDigest(), byAddress: newDigest(), bucketSums: map[string]digest{}}
-	for i := range b.plan.Rules {
-		r := &b.plan.Rules[i]
-		s.everyRule = s.everyRule.rule(r)
-		if r.byAddress() {
-			s.addressRules = s.addressRules.rule(r)
-		}
-		if !b.plan.meetsRequests(r) {
-			continue
-		}
-		s.requests = s.requests.rule(r)
-		if r.byAddress() {
-			s.byAddress = s.byAddress.rule(r)
-		}
-	}
-	s.everyRule = s.everyRule.text(string(b.plan.Default))
-	s.addressRules = s.addressRules.text(string(b.plan.Default))
-	s.requests = s.requests.text(string(b.plan.Default))
-	s.byAddress = s.byAddress.text(string(b.plan.Default))
+	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, sums: b.plan.ruleSums(), bucketSums: map[string]digest{}}
 	s.sumDomains()
 	return s
+}
+
+func (p *Plan) ruleSums() ruleSums {
+	start := newDigest().text(string(p.Default))
+	sums := ruleSums{start, start, start, start}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		meets := p.meetsRequests(r)
+		sums.every = sums.every.rule(r)
+		if r.byAddress() {
+			sums.address = sums.address.rule(r)
+		}
+		if meets {
+			sums.requests = sums.requests.rule(r)
+		}
+		if meets && r.byAddress() {
+			sums.byAddress = sums.byAddress.rule(r)
+		}
+	}
+	return sums
 }
 
 // put adds the chain of an identity unless it is there.
@@ -116,7 +123,7 @@ func bucket(text string) string {
 }
 
 func (s *chainSet) plaintext() string {
-	return s.put(chainPlaintext, s.requests, s.kit.plaintextChain)
+	return s.put(chainPlaintext, s.sums.requests, s.kit.plaintextChain)
 }
 
 func (s *chainSet) intercept(d int) string {
@@ -153,7 +160,7 @@ func (s *chainSet) sumDomains() {
 }
 
 func (s *chainSet) domainSum(d int) digest {
-	sum := s.byAddress.text(s.plan.Domains[d].String())
+	sum := s.sums.byAddress.text(s.plan.Domains[d].String())
 	for _, h := range s.plan.Domains[d].Headers {
 		sum = sum.text(h.Name).text(h.Value)
 		if c := h.Credential; c != nil {
@@ -180,7 +187,7 @@ func (s *chainSet) denyDefault() string {
 }
 
 func (s *chainSet) allowDefault() string {
-	return s.put(chainTCPDefault, s.everyRule, func(name string) *listenerv3.FilterChain {
+	return s.put(chainTCPDefault, s.sums.every, func(name string) *listenerv3.FilterChain {
 		return s.kit.addressChain(name, passage{rule: "default"})
 	})
 }
@@ -189,7 +196,7 @@ func (s *chainSet) allowDefault() string {
 func (s *chainSet) allowAddress(r *Rule) string {
 	sum := s.denials(r).rule(r)
 	if len(s.plan.Rules) > maxOwnChains {
-		sum = s.addressRules
+		sum = s.sums.address
 	}
 	return s.put(s.plan.addressIdentity(r), sum, func(name string) *listenerv3.FilterChain {
 		return s.kit.addressChain(name, passage{rule: s.label(r), audit: s.audited(r)})
@@ -210,7 +217,7 @@ func (s *chainSet) denials(r *Rule) digest {
 func (s *chainSet) allowName(r *Rule, a *atom, c portClass) string {
 	sum, rule := s.atomSum(r, a), r.Name
 	if s.plan.passedNames > maxOwnChains {
-		sum, rule = s.everyRule, ""
+		sum, rule = s.sums.every, ""
 	}
 	return s.put(s.plan.nameIdentity(r, a, c), sum, func(name string) *listenerv3.FilterChain {
 		return s.kit.nameChain(name, passage{rule: rule, way: r.way(a), class: c, audit: s.audited(r)})

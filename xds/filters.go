@@ -16,7 +16,7 @@ import (
 
 // Filter state that a connection carries to its requests.
 const (
-	stateAddress   = "netproxy.address"   // and the address
+	stateAddress   = "netproxy.address"   // the address that the client connected to
 	stateTransport = "netproxy.transport" // transportTLS for intercepted requests
 
 	// statePort is the port that the client connected to. It also tells Envoy's dynamic forward proxy which port to use;
