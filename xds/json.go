@@ -9,6 +9,7 @@ import (
 
 	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -22,9 +23,11 @@ import (
 type writer struct {
 	out    []byte
 	packed map[*anypb.Any]proto.Message
-	fields map[protoreflect.FullName][]jsonField
-	done   map[proto.Message]span
-	err    error
+	set    []setField // of the messages that are being written, the innermost last
+	// collect appends to set.
+	collect func(protoreflect.FieldDescriptor, protoreflect.Value) bool
+	done    map[proto.Message]span
+	err     error
 }
 
 // span is where in the output a message stands.
@@ -45,10 +48,19 @@ func (w *writer) once(m proto.Message, write func()) {
 	w.done[m] = span{from, len(w.out)}
 }
 
-// jsonField is a field and its name with quotes and colon.
-type jsonField struct {
-	protoreflect.FieldDescriptor
-	name string
+// setField is a field of a message that is set.
+type setField struct {
+	descriptor protoreflect.FieldDescriptor
+	value      protoreflect.Value
+}
+
+func newWriter(packed map[*anypb.Any]proto.Message, size int) *writer {
+	w := &writer{packed: packed, out: make([]byte, 0, size)}
+	w.collect = func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		w.set = append(w.set, setField{f, v})
+		return true
+	}
+	return w
 }
 
 func (w *writer) raw(s string) { w.out = append(w.out, s...) }
@@ -64,7 +76,7 @@ func (w *writer) message(m protoreflect.Message) {
 	switch value := m.Interface().(type) {
 	case *anypb.Any:
 		w.any(value)
-	case *listenerv3.FilterChain, *listenerv3.Filter, *matcherv3.Matcher:
+	case *listenerv3.FilterChain, *listenerv3.Filter, *matcherv3.Matcher, *routev3.RouteAction:
 		w.once(value, func() { w.braced(m) })
 	case *durationpb.Duration:
 		w.duration(value)
@@ -104,33 +116,20 @@ func (w *writer) any(a *anypb.Any) {
 	w.raw("}")
 }
 
+// object writes the fields that are set, by number. Range visits them in no fixed order.
 func (w *writer) object(m protoreflect.Message, first bool) {
-	for _, f := range w.fieldsOf(m.Descriptor()) {
-		if !m.Has(f.FieldDescriptor) {
-			continue
-		}
+	from := len(w.set)
+	m.Range(w.collect)
+	slices.SortFunc(w.set[from:], func(a, b setField) int { return int(a.descriptor.Number() - b.descriptor.Number()) })
+	for i := from; i < len(w.set); i++ {
 		w.member(first)
 		first = false
-		w.raw(f.name)
-		w.field(f.FieldDescriptor, m.Get(f.FieldDescriptor))
+		w.raw(`"`)
+		w.raw(w.set[i].descriptor.JSONName())
+		w.raw(`":`)
+		w.field(w.set[i].descriptor, w.set[i].value)
 	}
-}
-
-func (w *writer) fieldsOf(d protoreflect.MessageDescriptor) []jsonField {
-	if fields, ok := w.fields[d.FullName()]; ok {
-		return fields
-	}
-	if w.fields == nil {
-		w.fields = map[protoreflect.FullName][]jsonField{}
-	}
-	fields := make([]jsonField, d.Fields().Len())
-	for i := range fields {
-		f := d.Fields().Get(i)
-		fields[i] = jsonField{f, `"` + f.JSONName() + `":`}
-	}
-	slices.SortFunc(fields, func(a, b jsonField) int { return int(a.Number() - b.Number()) })
-	w.fields[d.FullName()] = fields
-	return fields
+	w.set = w.set[:from]
 }
 
 func (w *writer) field(f protoreflect.FieldDescriptor, v protoreflect.Value) {

@@ -26,7 +26,7 @@ func TestWriterIsProtoJSON(t *testing.T) {
 		t.Fatal(b.err)
 	}
 	for _, m := range messages {
-		w := b.writer()
+		w := b.writer(0)
 		w.message(m.ProtoReflect())
 		if w.err != nil {
 			t.Fatal(w.err)

@@ -54,18 +54,17 @@ func (b *builder) files() (Files, error) {
 		b.resourceFile(RoutesFile, b.routeConfigurations()...),
 	}
 	stamp(files...)
-	w := b.writer()
+	w := b.writer(b.expectedSize(BootstrapFile))
 	w.message(b.bootstrap().ProtoReflect())
 	b.keep(w.err)
 	files = append(Files{{InConfig, BootstrapFile, append(w.out, '\n'), false}}, files...)
 	return b.appendSecrets(files), b.err
 }
 
-func (b *builder) writer() *writer { return &writer{packed: b.packed} }
+func (b *builder) writer(size int) *writer { return newWriter(b.packed, size) }
 
 func (b *builder) resourceFile(name string, messages ...proto.Message) File {
-	w := b.writer()
-	w.out = make([]byte, 0, b.expectedSize(name))
+	w := b.writer(b.expectedSize(name))
 	w.resources(messages...)
 	b.keep(w.err)
 	return File{InConfig, name, w.out, false}
@@ -80,6 +79,8 @@ func (b *builder) expectedSize(name string) int {
 		return 4<<10 + 700*domains + 440*max(0, rules-domains)
 	case ClustersFile:
 		return 24 << 10
+	case BootstrapFile:
+		return 8 << 10
 	default:
 		return 1 << 10
 	}
