@@ -86,6 +86,9 @@ func (e *evaluation) requestHost() string {
 
 // hostIsHandshake is what the handshake filters check; see cel.go.
 func (e *evaluation) hostIsHandshake(host string, d *Domain) bool {
+	if d != nil && !wholeMatch(hostFormPattern, host) {
+		return false
+	}
 	bare := strings.TrimSuffix(host, ":"+strconv.Itoa(int(e.req.Dst.Port())))
 	switch sni := strings.ToLower(e.req.SNI); {
 	case d == nil:

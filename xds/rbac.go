@@ -35,6 +35,15 @@ func (b *builder) onlyOwnPort() *httprbacv3.RBAC {
 	})
 }
 
+// hostFormPattern is what a Host may look like. Envoy finds the virtual host by what stands before a colon, whatever
+// stands behind it.
+const hostFormPattern = `[^:]+(:[0-9]+)?|\[[0-9a-fA-F:.]+\](:[0-9]+)?`
+
+func (b *builder) onlyHostWithPort() *httprbacv3.RBAC {
+	form := headerPermission(headerMatcher(":authority", regex(hostFormPattern)))
+	return allowing(map[string]*rbacv3.Policy{"host-form": anyone(form)})
+}
+
 // onlyHandshakeFor is the handshake filter of a virtual host that has one name: that the Host is this name is why the
 // virtual host was chosen, so only the SNI is left to compare. CEL costs a tenth of a request, and this nothing.
 func (b *builder) onlyHandshakeFor(name string) *httprbacv3.RBACPerRoute {

@@ -18,12 +18,6 @@ const canary = "canary-sk-live-"
 
 func credentialValue(c xds.Credential) string { return canary + c.Secret + "-" + c.Key }
 
-// deployment is a policy on its way into an Envoy of the lab.
-type deployment struct {
-	plan  *xds.Plan
-	files xds.Files
-}
-
 // authority is one CA for all policies of the tests.
 func authority() (*mitm.CA, error) { return mitm.Generate(rand.Reader, time.Now(), "tests") }
 

@@ -217,7 +217,7 @@ func (g *generator) decorate(host string, port uint16) string {
 			return host + "."
 		}
 	case 3:
-		return host + ":9999"
+		return host + pick(g, ":9999", ":9999", ":")
 	}
 	return host
 }
