@@ -33,7 +33,7 @@ func (s *selector) tree() *matcher {
 	}
 	// Behind TLS the application protocol is what the client offers by ALPN, and says nothing.
 	http := all(not(tls), single(s.in.application, matchesWhole("'http/1\\.[01]'|'h2c'")))
-	fields = append(fields, when(http, s.action(s.chains.plaintext())))
+	fields = append(fields, when(http, s.chain(s.chains.plaintext())))
 	fields = append(fields, s.deniedAddresses()...)
 	if m := s.passedNames(); m != nil {
 		fields = append(fields, when(tls, nested(m)))
@@ -43,14 +43,12 @@ func (s *selector) tree() *matcher {
 	}
 	fields = append(fields, s.allowedAddresses()...)
 	root := list(fields)
-	root.OnNoMatch = s.action(s.chains.denyDefault())
+	root.OnNoMatch = s.chain(s.chains.denyDefault())
 	if s.plan.Default == v1alpha1.ActionAllow {
-		root.OnNoMatch = s.action(s.chains.allowDefault())
+		root.OnNoMatch = s.chain(s.chains.allowDefault())
 	}
 	return root
 }
-
-func (s *selector) action(name string) *onMatch { return s.chain(name) }
 
 func (s *selector) interceptedNames() *matcher {
 	exact := map[string]*onMatch{}
@@ -63,7 +61,7 @@ func (s *selector) interceptedNames() *matcher {
 		}
 		name := s.chains.intercept(i)
 		if actions[name] == nil {
-			actions[name] = s.action(name)
+			actions[name] = s.chain(name)
 		}
 		if d.Wildcard {
 			wildcards = append(wildcards, when(s.oneLabelBelow(d.Name), actions[name]))
@@ -125,7 +123,7 @@ func (s *selector) interceptedAddresses() *matcher {
 	entries := map[string]*onMatch{}
 	for i, d := range s.plan.Domains { // in order: the chains are listed as they come
 		if d.Addr.IsValid() {
-			entries[d.Addr.String()] = s.action(s.chains.intercept(i))
+			entries[d.Addr.String()] = s.chain(s.chains.intercept(i))
 		}
 	}
 	if len(entries) == 0 {
@@ -137,7 +135,7 @@ func (s *selector) interceptedAddresses() *matcher {
 func (s *selector) deniedAddresses() []*branch {
 	var out []*branch
 	for _, r := range s.plan.addressRules(v1alpha1.ActionDeny) {
-		out = append(out, when(s.ruleAddress(r), s.action(s.chains.deny(r))))
+		out = append(out, when(s.ruleAddress(r), s.chain(s.chains.deny(r))))
 	}
 	return out
 }
@@ -146,11 +144,11 @@ func (s *selector) allowedAddresses() []*branch {
 	var out []*branch
 	for _, r := range s.plan.addressRules(v1alpha1.ActionAllow) {
 		if len(r.HTTP) == 0 {
-			out = append(out, when(s.ruleAddress(r), s.action(s.chains.allowAddress(r))))
+			out = append(out, when(s.ruleAddress(r), s.chain(s.chains.allowAddress(r))))
 		}
 	}
 	if s.plan.Default == v1alpha1.ActionAllow {
-		out = append(out, when(s.inPrefixes(s.in, s.plan.special), s.action(s.chains.denyDefault())))
+		out = append(out, when(s.inPrefixes(s.in, s.plan.special), s.chain(s.chains.denyDefault())))
 	}
 	return out
 }
@@ -227,7 +225,7 @@ func (s *selector) atomDecision(a *atom) *onMatch {
 	}
 	var fields []*branch
 	for _, r := range s.plan.atomRules(a, v1alpha1.ActionDeny) {
-		fields = append(fields, when(s.ports(r.Ports), s.action(s.chains.deny(r))))
+		fields = append(fields, when(s.ports(r.Ports), s.chain(s.chains.deny(r))))
 	}
 	for _, r := range s.plan.atomRules(a, v1alpha1.ActionAllow) {
 		if len(r.HTTP) == 0 {
@@ -254,7 +252,7 @@ func (s *selector) allowName(r *Rule, a *atom) []*branch {
 		if r.Resolution == v1alpha1.ResolutionClient {
 			p = all(p, not(s.inPrefixes(s.in, s.plan.special)))
 		}
-		out = append(out, when(p, s.action(s.chains.allowName(r, a, c))))
+		out = append(out, when(p, s.chain(s.chains.allowName(r, a, c))))
 	}
 	return out
 }

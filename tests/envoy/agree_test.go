@@ -62,14 +62,12 @@ func disagreement(l *lab.Lab, plan *xds.Plan, req lab.Request, v xds.Verdict, re
 		}
 		return denied(v, res)
 	}
-	if intercepted(v) && !upstreamIsGenuine(l, req, v) {
+	if v.Intercepted && !upstreamIsGenuine(l, req, v) {
 		// The upstream's certificate is of somebody else: nothing must arrive.
 		return denied(xds.Verdict{Status: 503}, res)
 	}
 	return allowed(l, plan, req, v, res)
 }
-
-func intercepted(v xds.Verdict) bool { return v.Intercepted }
 
 // upstreamIsGenuine: the address that is connected to has a certificate for the Host.
 func upstreamIsGenuine(l *lab.Lab, req lab.Request, v xds.Verdict) bool {
