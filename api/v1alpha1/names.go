@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "strings"
+
 // Ports of the sidecar when the policy names none.
 const (
 	// DefaultProxyPort takes redirected connections.
@@ -47,6 +49,22 @@ const (
 	AnnotationAllowedNamespaces = Group + "/allowed-namespaces"
 	// AnnotationRestart is on pod templates whose pods netproxy restarted: the time, in RFC 3339.
 	AnnotationRestart = Group + "/restarted-at"
+	// AnnotationRotateLeaf and AnnotationRotateCA are on a policy: a time in RFC 3339. A certificate that was made before
+	// is replaced. A time in the future waits.
+	AnnotationRotateLeaf = Group + "/rotate-leaf"
+	AnnotationRotateCA   = Group + "/rotate-ca"
+	// AnnotationTrusted is on injected pods: the short fingerprints of the policy's CAs at admission, comma-separated. The
+	// pod trusts these, and perhaps younger ones too.
+	AnnotationTrusted = Group + "/trusted-cas"
+)
+
+// Annotations of the Secret that holds a rendered policy.
+const (
+	// AnnotationConfigRevision is the version of listeners, clusters and routes that Envoy shows when it runs them.
+	AnnotationConfigRevision = Group + "/config-revision"
+	// AnnotationLeafNotAfter and AnnotationCANotAfter are times in RFC 3339.
+	AnnotationLeafNotAfter = Group + "/leaf-not-after"
+	AnnotationCANotAfter   = Group + "/ca-not-after"
 )
 
 // Finalizer keeps a policy until no pod mounts its Secret.
@@ -62,3 +80,44 @@ const (
 	// DefaultsResourcesKey is its key for the sidecar's resources, YAML of Resources.
 	DefaultsResourcesKey = "resources"
 )
+
+// BundleKey is the key of the policy's Secret that holds its CAs and the additional ones as PEM. The public roots are not
+// in it: they are the same for all, and each pod adds them itself.
+const BundleKey = "ca-bundle.crt"
+
+// Prefixes of the names of Secrets that hold rendered policies. Nothing but an injected volume may refer to them.
+const (
+	secretPrefix        = "netproxy-egp-"
+	clusterSecretPrefix = "netproxy-cegp-"
+)
+
+// SecretName is the Secret of a policy of the kind, in the namespace of its pods.
+func SecretName(kind, policy string) string {
+	if kind == KindClusterEgressPolicy {
+		return clusterSecretPrefix + policy
+	}
+	return secretPrefix + policy
+}
+
+// IsSecretName says whether a Secret of this name belongs to netproxy.
+func IsSecretName(name string) bool {
+	return strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, clusterSecretPrefix)
+}
+
+// CASecretName is the Secret in netproxy's own namespace with the CA of a policy. namespace is empty for a cluster-wide one.
+func CASecretName(namespace, policy string) string {
+	if namespace == "" {
+		return "netproxy-ca.cegp." + policy
+	}
+	return "netproxy-ca.egp." + namespace + "." + policy
+}
+
+// IsSystemNamespace says whether pods of the namespace are never touched, whatever a policy selects: without them the
+// cluster, or netproxy itself, does not run. own is netproxy's namespace.
+func IsSystemNamespace(namespace, own string) bool {
+	switch namespace {
+	case own, "kube-system", "kube-public", "kube-node-lease":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,108 @@
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Where application containers find what they trust.
+const (
+	bundleMount = "/etc/netproxy/ca-bundle"
+	bundleFile  = "ca-certificates.crt"
+	javaFile    = "cacerts.jks"
+
+	javaVariable   = "JAVA_TOOL_OPTIONS"
+	javaTrustStore = "-Djavax.net.ssl.trustStore="
+)
+
+// trustVariables name a PEM file with all that is trusted; see docs for which runtime reads which.
+func trustVariables() []string {
+	return []string{
+		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "DENO_CERT",
+		"AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+	}
+}
+
+// trust are the images of the pod: each has CAs of its own, which a container of that image reads from the inside. This works
+// on every Kubernetes version, unlike image volumes, and sees the image's own environment.
+type trust struct {
+	images []corev1.Container // the first container of each image
+	index  map[string]int
+}
+
+func trustSlots(spec *corev1.PodSpec, in *Inputs) trust {
+	t := trust{index: map[string]int{}}
+	if !in.trusts() {
+		return t
+	}
+	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+		if _, ok := t.index[c.Image]; !ok {
+			t.index[c.Image] = len(t.images)
+			t.images = append(t.images, c)
+		}
+	}
+	return t
+}
+
+// container runs netproxy-init in the image, as the user of its first container.
+func (t trust) container(i int, in *Inputs) corev1.Container {
+	like := t.images[i]
+	pull := like.ImagePullPolicy
+	if pull == "" {
+		pull = in.Images.pullPolicy()
+	}
+	c := container(trustPrefix+strconv.Itoa(i), like.Image, pull)
+	c.Command = []string{
+		binaryMount + "/" + initBinary, "trust", "--policy-cas=" + policyMount + "/ca-bundle.crt", "--out=" + trustMount,
+	}
+	c.VolumeMounts = []corev1.VolumeMount{
+		{Name: volumeBinary, MountPath: binaryMount, ReadOnly: true},
+		{Name: volumeBundle, MountPath: policyMount, ReadOnly: true},
+		{Name: volumeTrust, MountPath: trustMount, SubPath: strconv.Itoa(i)},
+	}
+	c.Resources = smallResources()
+	c.SecurityContext = confined()
+	if s := like.SecurityContext; s != nil {
+		c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup, c.SecurityContext.RunAsNonRoot = s.RunAsUser, s.RunAsGroup, s.RunAsNonRoot
+	}
+	return c
+}
+
+// trustIn announces the bundle to a container. What it says itself stays.
+func trustIn(c *corev1.Container, slot int) {
+	if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == bundleMount }) {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{
+			Name: volumeTrust, MountPath: bundleMount, SubPath: strconv.Itoa(slot), ReadOnly: true,
+		})
+	}
+	for _, name := range trustVariables() {
+		if variable(c, name) == nil {
+			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: bundleMount + "/" + bundleFile})
+		}
+	}
+	trustInJava(c)
+}
+
+// trustInJava puts its option before those of the user, which win.
+func trustInJava(c *corev1.Container) {
+	option := javaTrustStore + bundleMount + "/" + javaFile
+	switch v := variable(c, javaVariable); {
+	case v == nil:
+		c.Env = append(c.Env, corev1.EnvVar{Name: javaVariable, Value: option})
+	case v.ValueFrom == nil && !strings.Contains(v.Value, javaTrustStore):
+		v.Value = fmt.Sprintf("%s %s", option, v.Value)
+	}
+}
+
+func variable(c *corev1.Container, name string) *corev1.EnvVar {
+	for i := range c.Env {
+		if c.Env[i].Name == name {
+			return &c.Env[i]
+		}
+	}
+	return nil
+}
