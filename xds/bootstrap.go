@@ -67,7 +67,7 @@ func statusPages() [][2]string {
 	return [][2]string{
 		{"/ready", "/ready"},
 		{"/stats/prometheus", "/stats/prometheus?usedonly"},
-		{"/revision", "/stats?filter=^(listener_manager\\.lds|cluster_manager\\.cds|http\\.netproxy_[a-z]*\\.rds\\.requests)\\." +
+		{"/revision", "/stats?filter=^(listener_manager\\.lds|cluster_manager\\.cds|http\\.netproxy_[a-z]*\\.rds\\.requests|sds\\.[0-9a-f]*)\\." +
 			"(version_text|update_rejected|update_failure|update_success)$&format=json"},
 		{"/certs", "/certs"},
 		{"/rejected", "/config_dump?resource=dynamic_listeners&mask=name,error_state.details"},

@@ -123,12 +123,28 @@ func (b *builder) cluster(way v1alpha1.Resolution, t transport, c portClass) *cl
 	}
 	if t != transportTCP {
 		out.TransportSocket = b.transportSocket(b.upstreamTLS())
-		// The file's content is not part of the cluster; its digest is, so that new CAs are read.
-		out.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"netproxy": {Fields: map[string]*structpb.Value{
-			"upstreamCAs": structpb.NewStringValue(newDigest().text(string(b.cfg.UpstreamCAs)).String()),
-		}}}}
+		out.Metadata = b.upstreamCAsMark()
 	}
 	return out
+}
+
+// upstreamCAsMark: the file's content is not part of the cluster; its digest is, so that new CAs are read. The roots of
+// the pod do not change.
+func (b *builder) upstreamCAsMark() *corev3.Metadata {
+	if len(b.cfg.UpstreamCAs) == 0 {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"netproxy": {Fields: map[string]*structpb.Value{
+		"upstreamCAs": structpb.NewStringValue(newDigest().text(string(b.cfg.UpstreamCAs)).String()),
+	}}}}
+}
+
+// upstreamCAs is the file that upstream certificates are verified against.
+func (b *builder) upstreamCAs() string {
+	if len(b.cfg.UpstreamCAs) == 0 {
+		return b.cfg.Paths.Roots + "/" + RootsFile
+	}
+	return b.cfg.Paths.TLS + "/" + UpstreamCAsFile
 }
 
 // upstreamTLS verifies against the public and the additional CAs. Envoy's client speaks TLS 1.2 until told otherwise.
@@ -139,7 +155,7 @@ func (b *builder) upstreamTLS() *tlsv3.UpstreamTlsContext {
 			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 		},
 		ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-			TrustedCa: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: b.cfg.Paths.TLS + "/" + UpstreamCAsFile}},
+			TrustedCa: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: b.upstreamCAs()}},
 		}},
 	}}
 }

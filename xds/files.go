@@ -36,14 +36,15 @@ type Paths struct {
 	Config string // the configuration files
 	TLS    string // leaf, its key and the upstream's trust
 	Run    string // the admin socket
+	Roots  string // the public roots, which the pod assembles itself
 }
 
 // SidecarPaths are the mount paths in the sidecar.
 func SidecarPaths() Paths {
-	return Paths{Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/run/netproxy"}
+	return Paths{Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/run/netproxy", Roots: "/etc/netproxy/roots"}
 }
 
-// Names of files below Paths.Config, and below Paths.TLS. Envoy reads .json with a third of the time and half of the
+// Names of files below Paths.Config, Paths.TLS, Paths.Run and Paths.Roots. Envoy reads .json with a third of the time and half of the
 // memory that it needs for the same text as .yaml.
 const (
 	BootstrapFile  = "bootstrap.yaml"
@@ -57,6 +58,8 @@ const (
 	UpstreamCAsFile = "upstream-ca.crt"
 
 	AdminSocket = "admin.sock"
+
+	RootsFile = "ca-certificates.crt"
 )
 
 // Place is the directory that a file belongs to.
@@ -104,10 +107,18 @@ func (f Files) Find(name string) *File {
 // and credentials are not part of it.
 func (f Files) Revision() string {
 	lds := f.Find(ListenersFile)
-	if lds == nil || len(lds.Data) < len(revisionOpens)+len(revisionBlank) {
+	if lds == nil {
 		return ""
 	}
-	return string(lds.Data[len(revisionOpens):][:len(revisionBlank)])
+	return lds.version()
+}
+
+// version is what a file of resources begins with, or nothing.
+func (f *File) version() string {
+	if len(f.Data) < len(revisionOpens)+len(revisionBlank) {
+		return ""
+	}
+	return string(f.Data[len(revisionOpens):][:len(revisionBlank)])
 }
 
 // Config is what a rendering needs besides the policy.
@@ -117,7 +128,8 @@ type Config struct {
 	// LeafCert and LeafKey are PEM; both are needed if the policy intercepts.
 	LeafCert []byte
 	LeafKey  SecretText
-	// UpstreamCAs is the PEM that upstream certificates are verified against.
+	// UpstreamCAs is the PEM that upstream certificates are verified against. Without it they are verified against the
+	// RootsFile below Paths.Roots, which is not one of the Files.
 	UpstreamCAs []byte
 	// Credentials are the values of Plan.Credentials. One that is missing or empty makes its requests fail with 401.
 	Credentials map[Credential]SecretText

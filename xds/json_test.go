@@ -21,7 +21,7 @@ import (
 func TestWriterIsProtoJSON(t *testing.T) {
 	b := newBuilder(everything(t), Config{Paths: SidecarPaths(), LeafCert: []byte("c"), LeafKey: SecretText("k")})
 	messages := append(append(b.listeners(), b.clusters()...), b.routeConfigurations()...)
-	messages = append(messages, b.bootstrap(), b.leaf(), credentialSecret(b.plan.Credentials()[0], SecretText("a\"b\\ü\n")))
+	messages = append(messages, b.bootstrap(), b.leaf(), credentialSecret(b.plan.Credentials()[0], "a\"b\\ü\n"))
 	if b.err != nil {
 		t.Fatal(b.err)
 	}

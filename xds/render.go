@@ -25,7 +25,7 @@ type builder struct {
 
 // Render writes the files of a sidecar. The same plan and config give the same bytes.
 //
-// Errors: a policy that intercepts without a leaf; a message that Envoy's own validation refuses, which is a defect here.
+// Errors: a policy that intercepts without a leaf, or with nothing to verify upstreams against; a message that Envoy's own validation refuses, which is a defect here.
 func (p *Plan) Render(cfg Config) (Files, error) {
 	if len(p.Domains) > 0 && (len(cfg.LeafCert) == 0 || len(cfg.LeafKey) == 0) {
 		return nil, errors.New("rendering: the policy intercepts domains, and there is no leaf certificate")
@@ -35,6 +35,9 @@ func (p *Plan) Render(cfg Config) (Files, error) {
 	}
 	if cfg.Paths == (Paths{}) {
 		cfg.Paths = SidecarPaths()
+	}
+	if len(p.Domains) > 0 && len(cfg.UpstreamCAs) == 0 && cfg.Paths.Roots == "" {
+		return nil, errors.New("rendering: the policy intercepts domains, and there are no CAs to verify upstreams with")
 	}
 	files, err := newBuilder(p, cfg).files()
 	if err != nil {
