@@ -1,7 +1,9 @@
 package mitm
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +13,9 @@ import (
 )
 
 // Rotation is the stored state of one policy's CA, from which every next step follows: a reconciler that died between
-// two steps reads it and goes on. Steps: prepare the next CA, publish both in the bundle, sign with the next one, drop the
-// old one. Rotation values are not changed; Apply returns new ones.
+// two steps reads it and goes on. Steps: prepare the next CA, publish both in the bundle, sign with the next one when that is
+// due, drop the old one. The next CA is there from the start: a pod that began with it needs no restart when it takes over.
+// Rotation values are not changed; Apply returns new ones.
 type Rotation struct {
 	// Current signs leaves.
 	Current *CA
@@ -22,8 +25,29 @@ type Rotation struct {
 	NextPublished time.Time
 	// Previous was replaced by Current and is still trusted. Its key is gone.
 	Previous *x509.Certificate
-	// Switched is when Current began to sign; zero without a Previous.
+	// Switched is when Current began to sign; zero if it always did.
 	Switched time.Time
+}
+
+// NewRotation makes the CA of a policy that has none, and its successor. No bundle exists yet that lacks it.
+func NewRotation(rand io.Reader, now time.Time, name string) (Rotation, error) {
+	current, err := Generate(rand, now, name)
+	if err != nil {
+		return Rotation{}, err
+	}
+	next, err := Generate(rand, now, name)
+	if err != nil {
+		return Rotation{}, err
+	}
+	return Rotation{Current: current, Next: next, NextPublished: now}, nil
+}
+
+// began is when Current became the CA of the policy.
+func (r Rotation) began() time.Time {
+	if !r.Switched.IsZero() {
+		return r.Switched
+	}
+	return r.Current.cert.NotBefore.Add(Backdate)
 }
 
 // Step is one transition of a Rotation.
@@ -47,6 +71,9 @@ const (
 	// SwitchDeadline is how long before its end the current CA stops signing, even if pods that do not know the
 	// next one are still running: later, leaves would be shorter than a renewal interval.
 	SwitchDeadline = LeafLifetime
+
+	// standbyRenewBefore keeps a CA that waits for its turn from being nearly as old as the one that it replaces.
+	standbyRenewBefore = CALifetime / 2
 )
 
 // Facts are what the cluster shows at the time of a step.
@@ -59,6 +86,14 @@ type Facts struct {
 	PodsWithoutNext int
 	// LeavesOfPrevious is the number of leaves in use that Previous signed.
 	LeavesOfPrevious int
+	// Requested asks to replace a CA that began before this time. One in the future waits.
+	Requested time.Time
+}
+
+// Fingerprint names a CA briefly, for annotations: the start of the SHA-256 of its certificate.
+func Fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:6])
 }
 
 // NextStep says what to do now.
@@ -68,18 +103,28 @@ func (r Rotation) NextStep(f Facts) Step {
 		return StepNone
 	case r.Previous != nil:
 		return r.whileOverlapping(f)
-	case r.Next == nil && f.Now.Before(r.Current.NotAfter().Add(-CARenewBefore)):
-		return StepNone
 	case r.Next == nil:
 		return StepPrepare
 	case r.NextPublished.IsZero() && f.BundlesWithoutNext > 0:
 		return StepWait
 	case r.NextPublished.IsZero():
 		return StepPublish
+	case !r.due(f) && r.Next.NotAfter().Before(f.Now.Add(standbyRenewBefore)):
+		return StepPrepare
+	case !r.due(f):
+		return StepNone
 	case f.PodsWithoutNext == 0 || !f.Now.Before(r.Current.NotAfter().Add(-SwitchDeadline)):
 		return StepSwitch
 	}
 	return StepWait
+}
+
+// due says whether Next has to take over.
+func (r Rotation) due(f Facts) bool {
+	if !f.Now.Before(r.Current.NotAfter().Add(-CARenewBefore)) {
+		return true
+	}
+	return f.Requested.After(r.began()) && !f.Now.Before(f.Requested)
 }
 
 func (r Rotation) whileOverlapping(f Facts) Step {
@@ -100,13 +145,13 @@ func (r Rotation) Apply(step Step, f Facts, rand io.Reader, name string) (Rotati
 		if err != nil {
 			return r, fmt.Errorf("rotate CA: %w", err)
 		}
-		r.Next = next
+		r.Next, r.NextPublished = next, time.Time{}
 	case StepPublish:
 		r.NextPublished = f.Now
 	case StepSwitch:
 		return Rotation{Current: r.Next, Previous: r.Current.Root(), Switched: f.Now}, nil
 	case StepDrop:
-		return Rotation{Current: r.Current}, nil
+		return Rotation{Current: r.Current, Switched: r.Switched}, nil
 	}
 	return r, nil
 }
@@ -144,7 +189,7 @@ const (
 	KeyNextKey       = "next.key"
 	KeyNextPublished = "next.published"
 	KeyPrevious      = "previous.crt"
-	KeySwitched      = "previous.switched"
+	KeySwitched      = "switched"
 )
 
 // RevealData encodes the state, private keys included, as the data of that Secret.
@@ -164,8 +209,8 @@ func (r Rotation) RevealData() (map[string][]byte, error) {
 	}
 	if r.Previous != nil {
 		data[KeyPrevious] = encodeCertificates([]*x509.Certificate{r.Previous})
-		putTime(data, KeySwitched, r.Switched)
 	}
+	putTime(data, KeySwitched, r.Switched)
 	return data, nil
 }
 
@@ -196,8 +241,8 @@ func ParseRotation(data map[string][]byte) (Rotation, error) {
 	}
 	if len(data[KeyPrevious]) > 0 {
 		r.Previous, errs[3] = parseOne(data[KeyPrevious])
-		r.Switched, errs[4] = getTime(data, KeySwitched)
 	}
+	r.Switched, errs[4] = getTime(data, KeySwitched)
 	if err := errors.Join(errs[:]...); err != nil {
 		return Rotation{}, fmt.Errorf("read the state of the CA: %w", err)
 	}

@@ -33,24 +33,28 @@ func store(t *testing.T, r Rotation) Rotation {
 }
 
 func TestRotationStepByStep(t *testing.T) {
-	expiring := now.Add(CALifetime - CARenewBefore)
 	r := Rotation{Current: newCA(t, 1)}
 	first := r.Current.Root()
+	asked := now.Add(40 * day)
 	moves := []struct {
 		facts   Facts
 		step    Step
 		trusted int
 	}{
-		{Facts{Now: expiring.Add(-time.Second)}, StepNone, 1},
-		{Facts{Now: expiring}, StepPrepare, 2},
-		{Facts{Now: expiring, BundlesWithoutNext: 2}, StepWait, 2},
-		{Facts{Now: expiring.Add(time.Minute)}, StepPublish, 2},
-		{Facts{Now: expiring.Add(day), PodsWithoutNext: 3}, StepWait, 2},
-		{Facts{Now: expiring.Add(30 * day)}, StepSwitch, 2},
-		{Facts{Now: expiring.Add(30 * day)}, StepWait, 2},
-		{Facts{Now: expiring.Add(32 * day), LeavesOfPrevious: 1}, StepWait, 2},
-		{Facts{Now: expiring.Add(32 * day)}, StepDrop, 1},
-		{Facts{Now: expiring.Add(32 * day)}, StepNone, 1},
+		{Facts{Now: now}, StepPrepare, 2},
+		{Facts{Now: now, BundlesWithoutNext: 2}, StepWait, 2},
+		{Facts{Now: now.Add(time.Minute)}, StepPublish, 2},
+		{Facts{Now: now.Add(30 * day)}, StepNone, 2},
+		{Facts{Now: now.Add(30 * day), Requested: asked}, StepNone, 2},
+		{Facts{Now: now.Add(30 * day), Requested: now.Add(-day)}, StepNone, 2},
+		{Facts{Now: asked, Requested: asked, PodsWithoutNext: 3}, StepWait, 2},
+		{Facts{Now: asked.Add(day), Requested: asked}, StepSwitch, 2},
+		{Facts{Now: asked.Add(day), Requested: asked}, StepWait, 2},
+		{Facts{Now: asked.Add(3 * day), Requested: asked, LeavesOfPrevious: 1}, StepWait, 2},
+		{Facts{Now: asked.Add(3 * day), Requested: asked}, StepDrop, 1},
+		{Facts{Now: asked.Add(3 * day), Requested: asked}, StepPrepare, 2},
+		{Facts{Now: asked.Add(3 * day), Requested: asked}, StepPublish, 2},
+		{Facts{Now: asked.Add(3 * day), Requested: asked}, StepNone, 2},
 	}
 	for i, m := range moves {
 		if got := r.NextStep(m.facts); got != m.step {
@@ -94,6 +98,9 @@ func TestRotationDeadlines(t *testing.T) {
 		"pods wait":            {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: end.Add(-SwitchDeadline - 1), PodsWithoutNext: 1}, StepWait},
 		"pods waited too long": {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: end.Add(-SwitchDeadline), PodsWithoutNext: 1}, StepSwitch},
 		"expired, published":   {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: end.Add(day), PodsWithoutNext: 1}, StepSwitch},
+		"young":                {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: now.Add(day)}, StepNone},
+		"due":                  {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: end.Add(-CARenewBefore)}, StepSwitch},
+		"next grows old":       {Rotation{Current: current, Next: next, NextPublished: now}, Facts{Now: end.Add(1 - CALifetime/2)}, StepPrepare},
 		"expired, no next":     {Rotation{Current: current}, Facts{Now: end.Add(day)}, StepPrepare},
 		"overlap":              {Rotation{Current: next, Previous: current.Root(), Switched: now}, Facts{Now: now.Add(MinOverlap - 1)}, StepWait},
 		"after the overlap":    {Rotation{Current: next, Previous: current.Root(), Switched: now}, Facts{Now: now.Add(MinOverlap)}, StepDrop},
@@ -109,7 +116,7 @@ func TestRotationDeadlines(t *testing.T) {
 }
 
 func TestRotationRefuses(t *testing.T) {
-	r := Rotation{Current: newCA(t, 1)}
+	r := Rotation{Current: newCA(t, 1), Next: newCA(t, 2), NextPublished: now}
 	for _, step := range []Step{StepPrepare, StepPublish, StepSwitch, StepDrop} {
 		if _, err := r.Apply(step, Facts{Now: now}, random(2), "x"); err == nil {
 			t.Errorf("step %s was done although it is not due", step)
