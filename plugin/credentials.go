@@ -2,8 +2,6 @@ package plugin
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -28,9 +26,9 @@ func (c *chosen) credentials(s *shell) (map[xds.Credential]xds.SecretText, error
 			s.warn("%s: %s is not in %s: requests that need it will get 401; add its file with -f", path, identity("Secret", c.namespace, credential.Secret), c.where)
 			continue
 		}
-		value, err := credentialValue(secret.Data, credential, path)
+		value, err := credential.Value(secret.Data)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, field.Invalid(path.Child("key"), credential.Key, err.Error()))
 			continue
 		}
 		out[credential] = value
@@ -39,22 +37,6 @@ func (c *chosen) credentials(s *shell) (map[xds.Credential]xds.SecretText, error
 		return nil, listOf(c.title()+" cannot be rendered", errors.Join(errs...))
 	}
 	return out, nil
-}
-
-func credentialValue(data map[string][]byte, credential xds.Credential, path *field.Path) (xds.SecretText, error) {
-	raw, ok := data[credential.Key]
-	if !ok {
-		has := strings.Join(slices.Sorted(maps.Keys(data)), ", ")
-		return nil, field.Invalid(path.Child("key"), credential.Key, "Secret "+credential.Secret+" has no such key, it has ["+has+"]; add it or name another")
-	}
-	value := strings.TrimRight(string(raw), "\r\n")
-	switch {
-	case strings.Trim(value, " \t") == "":
-		return nil, field.Invalid(path.Child("key"), credential.Key, "the value in Secret "+credential.Secret+" is empty; put the credential there")
-	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-		return nil, field.Invalid(path.Child("key"), credential.Key, "the value in Secret "+credential.Secret+" has a line break or another control character in it, which no header can have; remove it")
-	}
-	return xds.SecretText(value), nil
 }
 
 // credentialField is the first secretRef that means the credential.
