@@ -24,7 +24,7 @@ GO_FILES = find . -name '*.go' -not -path './.*'
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Show in a minute what netproxy does (gets Envoy, runs one policy in the local lab)
@@ -75,6 +75,18 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s each)
 bench: ## Measure against the bare Envoy, mitmproxy and squid (minutes)
 	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; go run ./tests/bench $(BENCHFLAGS)
 
+.PHONY: cluster
+cluster: ## Start a real Kubernetes node for tests (root, Debian 12; builds for 7 to 9 minutes the first time)
+	@bash tests/cluster/up.sh all
+
+.PHONY: cluster-cp
+cluster-cp: ## Start its control plane only
+	@bash tests/cluster/up.sh cp
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove all of it but what was built (make clean)
+	@bash tests/cluster/down.sh
+
 .PHONY: clean
-clean: ## Remove what the targets made, the downloaded Envoy included
-	rm -rf bin dist .cache/envoy-*
+clean: ## Remove what the targets made, what they downloaded and built included
+	rm -rf bin dist .cache/envoy-* .cache/cluster/{bin,debian,images}
