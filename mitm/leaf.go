@@ -145,3 +145,6 @@ func ParseLeaf(certPEM, keyPEM []byte) (*Leaf, error) {
 
 // ErrMismatch is wrapped by the errors about a certificate and a private key that are no pair.
 var ErrMismatch = errors.New("certificate and private key do not belong together")
+
+// Issued is when the leaf was signed; later than that if its CA is younger than Backdate.
+func (l *Leaf) Issued() time.Time { return l.cert.NotBefore.Add(Backdate) }

@@ -90,7 +90,7 @@ func proxyContainer(in *Inputs) corev1.Container {
 		{Name: volumeConfig, MountPath: paths.Config, ReadOnly: true},
 		{Name: volumeTLS, MountPath: paths.TLS, ReadOnly: true},
 		{Name: volumeRun, MountPath: paths.Run},
-		{Name: volumeTrust, MountPath: "/etc/netproxy/roots", SubPath: rootsSubPath, ReadOnly: true},
+		{Name: volumeTrust, MountPath: paths.Roots, SubPath: rootsSubPath, ReadOnly: true},
 		// The kubelet mounts one hosts file, and the runtime one resolv.conf, into all containers, writable: root in the
 		// application could tell Envoy where names are. Own mounts at these paths take their place.
 		{Name: volumeDNS, MountPath: "/etc/resolv.conf", SubPath: resolvFile, ReadOnly: true},
