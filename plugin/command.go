@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/ui"
 )
 
@@ -22,7 +23,7 @@ const (
 	ExitGood = 0
 	// ExitFailed: the command could not run: bad input, a missing file, no lab on this machine.
 	ExitFailed = 1
-	// ExitBad: the command ran, and the answer is bad: a test found a leak.
+	// ExitBad: the command ran, and the answer is bad: a test found a leak, a check an error, a diff a difference.
 	ExitBad = 2
 )
 
@@ -37,6 +38,9 @@ type shell struct {
 	env  ui.Environment
 	// color is the value of --color.
 	color string
+	// kube are kubectl's flags, client what came of them, nil until a verb needs it.
+	kube   *cluster.Flags
+	client *cluster.Client
 }
 
 // IOStreams are the standard streams, as kubectl's commands have them.
@@ -54,7 +58,7 @@ func NewCommand(streams IOStreams, version string) *cobra.Command {
 }
 
 func newShell(streams IOStreams, version string, args []string) *shell {
-	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, rand: rand.Reader, env: os.LookupEnv}
+	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, rand: rand.Reader, env: os.LookupEnv, kube: &cluster.Flags{}}
 }
 
 func run(ctx context.Context, s *shell) int {
@@ -67,10 +71,15 @@ func run(ctx context.Context, s *shell) int {
 		return ExitGood
 	case errors.As(err, &code):
 		return int(code)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = errInterrupted
 	}
 	fmt.Fprintf(s.ErrOut, "%s %s\n", s.errorPainter().Paint(ui.Bad, "error:"), err)
 	return ExitFailed
 }
+
+// errInterrupted stands for whatever a cancelled request says.
+var errInterrupted = errors.New("interrupted")
 
 // exitCode ends a verb that has said everything already.
 type exitCode int
@@ -80,18 +89,19 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 const rootLong = `Control what pods may reach, and see it for yourself.
 
 A policy names hosts, ports, methods and paths. An Envoy next to each selected pod enforces it, and puts credentials into
-requests that the workload never holds. These verbs work on files and need no cluster.`
+requests that the workload never holds. What takes -f FILENAME works on files and needs no cluster.`
 
-const rootExample = `  # What will the policy do?
+const rootExample = `  # A first policy: deny everything but one API
+  kubectl netproxy create policy agent --selector app=agent --allow 'POST https://api.openai.com/v1/*' --mitm api.openai.com
+
+  # What will a policy do? Does it let this request through?
   kubectl netproxy explain -f policy.yaml
-
-  # Does it let this request through, and which rule decides?
   kubectl netproxy explain -f policy.yaml POST https://api.openai.com/v1/files
 
-  # The files of the sidecar; Envoy can run them as they are
-  kubectl netproxy render -f policy.yaml -f secrets.yaml --out ./sidecar
+  # Apply it, and follow until the pods run it
+  kubectl netproxy apply -f policy.yaml
 
-  # Attack the policy in namespaces of this machine
+  # Attack it in namespaces of this machine
   kubectl netproxy test-fronting -f policy.yaml --local`
 
 func newCommand(s *shell) *cobra.Command {
@@ -117,12 +127,22 @@ func newCommand(s *shell) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help' for usage", err, cmd.CommandPath())
 	})
+	root.SetUsageFunc(usage)
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&s.color, "color", string(ui.ColorAuto), "colours: auto, always or never; auto respects NO_COLOR and CLICOLOR_FORCE")
-	root.AddCommand(
-		newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s), newDemoCommand(s),
-		newVersionCommand(s), newCompletionCommand(s),
-	)
+	s.kube.Add(root.PersistentFlags())
+	addVerbs(root, s)
+	s.completeFlags(root)
 	return root
+}
+
+func addVerbs(root *cobra.Command, s *shell) {
+	root.AddGroup(groups()...)
+	root.AddCommand(grouped(groupPolicy,
+		newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s))...)
+	root.AddCommand(grouped(groupWatch, newGetCommand(s))...)
+	root.AddCommand(grouped(groupOther,
+		newDemoCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
 }
 
 // noArguments tells a mistyped verb from a stray argument.

@@ -1,11 +1,15 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/plugin/internal/cluster"
 )
 
 const completionLong = `Print a completion script.
@@ -57,4 +61,94 @@ func newCompletionCommand(s *shell) *cobra.Command {
 			}
 		},
 	}
+}
+
+// completeFlags completes the values of kubectl's flags as kubectl does.
+func (s *shell) completeFlags(root *cobra.Command) {
+	for name, complete := range map[string]cobra.CompletionFunc{
+		"namespace": s.completeNamespaces, "context": s.completeContexts,
+		"color": cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp),
+	} {
+		if err := root.RegisterFlagCompletionFunc(name, complete); err != nil {
+			panic(err) // the flag does not exist, a defect here that every run would show
+		}
+	}
+}
+
+func (s *shell) completeNamespaces(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	return s.complete(cmd, prefix, func(ctx context.Context, client *cluster.Client) ([]string, error) {
+		namespaces, err := client.Namespaces(ctx, "")
+		var out []string
+		for i := range namespaces {
+			out = append(out, namespaces[i].Name)
+		}
+		return out, err
+	})
+}
+
+func (s *shell) completeContexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	contexts, err := s.kube.Contexts()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	slices.Sort(contexts)
+	return contexts, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePolicies completes the first argument: namespaced policies by name, cluster-wide ones with their kind.
+func (s *shell) completePolicies(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.complete(cmd, prefix, policyNames)
+}
+
+func policyNames(ctx context.Context, client *cluster.Client) ([]string, error) {
+	namespaced, err := client.EgressPolicies(ctx, client.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	clusterWide, err := client.ClusterEgressPolicies(ctx)
+	var out []string
+	for _, p := range namespaced {
+		out = append(out, p.GetName())
+	}
+	for _, p := range clusterWide {
+		out = append(out, "cegp/"+p.GetName())
+	}
+	return out, err
+}
+
+// completeTargets also offers the pods that a policy has.
+func (s *shell) completeTargets(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return s.complete(cmd, prefix, func(ctx context.Context, client *cluster.Client) ([]string, error) {
+		out, err := policyNames(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		pods, err := client.Pods(ctx, client.Namespace, v1alpha1.LabelPolicy)
+		for i := range pods {
+			out = append(out, "pod/"+pods[i].Name)
+		}
+		return out, err
+	})
+}
+
+// complete asks the API server, but not for long: somebody has pressed a key.
+func (s *shell) complete(cmd *cobra.Command, prefix string, ask func(context.Context, *cluster.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	client, err := s.cluster()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), cluster.CompletionTimeout)
+	defer cancel()
+	all, err := ask(ctx, client)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	out := slices.DeleteFunc(all, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -47,6 +47,7 @@ type result struct {
 // execute runs the command line with a clock that stands still and randomness that repeats itself.
 func execute(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	t.Setenv("KUBECONFIG", os.DevNull)
 	streams, in, out, errOut := genericiooptions.NewTestIOStreams()
 	in.WriteString(stdin)
 	s := newShell(streams, "v0.0.0-test", args)

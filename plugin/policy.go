@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,13 +17,13 @@ import (
 type policyOptions struct {
 	Filenames []string
 	Name      string
+	// Namespace is the workload's: for objects that name none, and for cluster-wide policies. load takes -n.
 	Namespace string
 }
 
 func (o *policyOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVarP(&o.Filenames, "filename", "f", nil, "file or directory with the policy, and the Secrets and ConfigMaps that it refers to; - is standard input (repeatable)")
 	flags.StringVar(&o.Name, "name", "", "the policy to take, if there are several")
-	flags.StringVarP(&o.Namespace, "namespace", "n", "", "the namespace of the workload: for objects that name none, and for cluster-wide policies")
 }
 
 func (o *policyOptions) validate() error {
@@ -62,6 +63,7 @@ func (c *chosen) warn(s *shell) {
 
 // load reads, chooses, validates and compiles.
 func (o *policyOptions) load(s *shell) (*chosen, error) {
+	o.Namespace = cmp.Or(o.Namespace, s.namespaceFlag())
 	all, err := readObjects(s.In, o.Filenames)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+)
+
+const (
+	egressPolicies        = "egresspolicies"
+	clusterEgressPolicies = "clusteregresspolicies"
+)
+
+// Resource is the plural that the API server knows a kind by.
+func Resource(kind string) string {
+	if kind == v1alpha1.KindClusterEgressPolicy {
+		return clusterEgressPolicies
+	}
+	return egressPolicies
+}
+
+// Kind of a policy; objects that come from the API server's typed answers carry none.
+func Kind(p v1alpha1.Policy) string {
+	if _, ok := p.(*v1alpha1.ClusterEgressPolicy); ok {
+		return v1alpha1.KindClusterEgressPolicy
+	}
+	return v1alpha1.KindEgressPolicy
+}
+
+func empty(kind string) v1alpha1.Policy {
+	if kind == v1alpha1.KindClusterEgressPolicy {
+		return &v1alpha1.ClusterEgressPolicy{}
+	}
+	return &v1alpha1.EgressPolicy{}
+}
+
+// withKind writes apiVersion and kind, which clients leave out of typed objects.
+func withKind(p v1alpha1.Policy) v1alpha1.Policy {
+	p.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(Kind(p)))
+	return p
+}
+
+// EgressPolicies lists those of a namespace, or of all if it is empty.
+func (c *Client) EgressPolicies(ctx context.Context, namespace string) ([]v1alpha1.Policy, error) {
+	var list v1alpha1.EgressPolicyList
+	if err := c.list(ctx, c.policy, egressPolicies, namespace, &metav1.ListOptions{}, &list); err != nil {
+		return nil, err
+	}
+	var out []v1alpha1.Policy
+	for i := range list.Items {
+		out = append(out, withKind(&list.Items[i]))
+	}
+	return out, nil
+}
+
+// ClusterEgressPolicies lists the cluster-wide ones.
+func (c *Client) ClusterEgressPolicies(ctx context.Context) ([]v1alpha1.Policy, error) {
+	var list v1alpha1.ClusterEgressPolicyList
+	if err := c.list(ctx, c.policy, clusterEgressPolicies, "", &metav1.ListOptions{}, &list); err != nil {
+		return nil, err
+	}
+	var out []v1alpha1.Policy
+	for i := range list.Items {
+		out = append(out, withKind(&list.Items[i]))
+	}
+	return out, nil
+}
+
+// Policy reads one; namespace is ignored for a cluster-wide one.
+func (c *Client) Policy(ctx context.Context, kind, namespace, name string) (v1alpha1.Policy, error) {
+	if kind == v1alpha1.KindClusterEgressPolicy {
+		namespace = ""
+	}
+	out := empty(kind)
+	if err := c.get(ctx, c.policy, Resource(kind), namespace, name, out); err != nil {
+		return nil, err
+	}
+	return withKind(out), nil
+}
+
+// ApplyOptions say how a policy is applied.
+type ApplyOptions struct {
+	// DryRun makes the API server answer without storing anything.
+	DryRun DryRun
+	// Conflicts says what happens to fields that somebody else owns.
+	Conflicts Conflicts
+}
+
+// DryRun is whether something is stored.
+type DryRun string
+
+// Conflicts is what happens to fields of another manager.
+type Conflicts string
+
+// The values of ApplyOptions.
+const (
+	Store      DryRun    = ""
+	Validate   DryRun    = "All"
+	Refuse     Conflicts = ""
+	TakeFields Conflicts = "force"
+)
+
+// Apply sends what the user wrote as a server-side apply, and returns what the API server makes of it.
+func (c *Client) Apply(ctx context.Context, p v1alpha1.Policy, options ApplyOptions) (v1alpha1.Policy, error) {
+	body, err := Intent(p)
+	if err != nil {
+		return nil, err
+	}
+	request := c.policy.Patch(types.ApplyPatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
+		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Param("fieldValidation", "Strict").Body(body)
+	if options.DryRun != Store {
+		request = request.Param("dryRun", string(options.DryRun))
+	}
+	if options.Conflicts == TakeFields {
+		request = request.Param("force", "true")
+	}
+	out := empty(Kind(p))
+	if err := request.Do(ctx).Into(out); err != nil {
+		return nil, Explain(err)
+	}
+	return withKind(out), nil
+}
+
+// Intent is the JSON of what a user asks for: no status, and no metadata that the API server writes.
+func Intent(p v1alpha1.Policy) ([]byte, error) {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s %s: %w", Kind(p), p.GetName(), err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, err
+	}
+	delete(object, "status")
+	object["apiVersion"], object["kind"] = v1alpha1.GroupVersion.String(), Kind(p)
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		for _, field := range []string{"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "deletionTimestamp", "selfLink"} {
+			delete(metadata, field)
+		}
+	}
+	return json.Marshal(object)
+}
+
+// Annotate sets annotations of a policy and leaves everything else to its owners.
+func (c *Client) Annotate(ctx context.Context, p v1alpha1.Policy, annotations map[string]string) (v1alpha1.Policy, error) {
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	if err != nil {
+		return nil, err
+	}
+	out := empty(Kind(p))
+	err = c.policy.Patch(types.MergePatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
+		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Body(body).Do(ctx).Into(out)
+	if err != nil {
+		return nil, Explain(err)
+	}
+	return withKind(out), nil
+}
