@@ -61,7 +61,14 @@ func execute(t *testing.T, stdin string, args ...string) result {
 // transcript is the run as somebody in a terminal would see it.
 func (r result) transcript(args []string) string {
 	var b strings.Builder
-	b.WriteString("$ kubectl netproxy " + strings.Join(args, " ") + "\n")
+	b.WriteString("$ kubectl netproxy")
+	for _, arg := range args {
+		if arg == "" || strings.ContainsAny(arg, " *?&") {
+			arg = "'" + arg + "'"
+		}
+		b.WriteString(" " + arg)
+	}
+	b.WriteString("\n")
 	b.WriteString(r.err)
 	b.WriteString(r.out)
 	if r.code != ExitGood {
@@ -89,8 +96,16 @@ func commands(t *testing.T, file, byDefault string) [][]string {
 	return out
 }
 
+// words splits like a shell that knows single quotes only.
 func words(text, file string) []string {
-	out := strings.Fields(text)
+	var out []string
+	for i, quoted := range strings.Split(text, "'") {
+		if i%2 == 1 {
+			out = append(out, quoted)
+			continue
+		}
+		out = append(out, strings.Fields(quoted)...)
+	}
 	for i, word := range out {
 		if word == "@" {
 			out[i] = file
@@ -169,6 +184,8 @@ func orphans(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) { golden(t, "explain", "explain -f @") }
+
+func TestCreate(t *testing.T) { golden(t, "create", "") }
 
 func TestRender(t *testing.T) { golden(t, "render", "render -f @") }
 

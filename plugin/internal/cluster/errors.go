@@ -35,6 +35,9 @@ func Explain(err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
+	if clientcmd.IsEmptyConfig(err) {
+		return errNoCluster // the original talks about a variable that nobody uses
+	}
 	if hint := hint(err); hint != "" {
 		return hinted{err, hint}
 	}
@@ -44,18 +47,17 @@ func Explain(err error) error {
 const (
 	hintInstall = "netproxy is not installed in this cluster, or you chose another one: see kubectl netproxy install --help, and --context"
 	hintServer  = "The API server cannot be reached: see kubectl cluster-info, --context and --kubeconfig"
-	hintNone    = "No cluster is configured: name one with --kubeconfig, --context or $KUBECONFIG. What reads -f needs none"
 	hintWebhook = "netproxy's webhook does not answer, and the API server refuses what it cannot ask about: see kubectl netproxy check"
 	hintLogin   = "Your credentials were not accepted: log in again, or choose another --context or --user"
 )
+
+var errNoCluster = errors.New("no cluster is configured: name one with --kubeconfig, --context or $KUBECONFIG; what reads -f needs none")
 
 func hint(err error) string {
 	var netErr net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
 		return ""
-	case clientcmd.IsEmptyConfig(err):
-		return hintNone
 	case IsMissingKind(err):
 		return hintInstall
 	case apierrors.IsUnauthorized(err):
