@@ -33,8 +33,11 @@ type Lab struct {
 
 	opts Options
 	platform
-	servers []interface{ close() error }
+	servers []server
 }
+
+// server is something that has to be stopped.
+type server interface{ close() error }
 
 // New builds a lab in the namespaces of this process, which must be [Inside].
 // There is one lab at a time in a process.
@@ -74,16 +77,11 @@ func (l *Lab) build(ctx context.Context) error {
 	}
 	l.World = world
 	l.Ledger.owners = world.Owners
-	upstream, err := startUpstream(ctx, l.World, l.Ledger, l.Resolvers())
+	servers, err := startServers(ctx, l.World, l.Ledger, l.Resolvers())
+	l.servers = append(l.servers, servers...)
 	if err != nil {
 		return err
 	}
-	l.servers = append(l.servers, upstream)
-	names, err := startDNS(ctx, l.World, l.Ledger, l.Resolvers())
-	if err != nil {
-		return err
-	}
-	l.servers = append(l.servers, names)
 	for n := range l.opts.Pods {
 		p, err := l.newPod(n)
 		if err != nil {
@@ -92,6 +90,19 @@ func (l *Lab) build(ctx context.Context) error {
 		l.Pods = append(l.Pods, p)
 	}
 	return nil
+}
+
+// startServers returns the servers that run, also when one of them does not start.
+func startServers(ctx context.Context, w *World, l *Ledger, resolvers []netip.Addr) ([]server, error) {
+	upstream, err := startUpstream(ctx, w, l, resolvers)
+	if err != nil {
+		return nil, err
+	}
+	names, err := startDNS(ctx, w, l, resolvers)
+	if err != nil {
+		return []server{upstream}, err
+	}
+	return []server{upstream, names}, nil
 }
 
 // Close stops everything that the lab started. The namespaces end with the

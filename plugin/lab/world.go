@@ -22,6 +22,8 @@ type World struct {
 	families []int
 	next     int
 	ech      []tls.EncryptedClientHelloKey
+	// beyond answers for names that are not the Internet's.
+	beyond func(name string) (addrs []netip.Addr, known bool)
 }
 
 // Addresses of somebody who wants the workload's secrets. No name leads there
@@ -30,6 +32,9 @@ var (
 	Attacker4 = netip.AddrFrom4([4]byte{203, 0, 113, 66})
 	Attacker6 = netip.MustParseAddr("2001:db8:bad::66")
 )
+
+// NewWorld is an Internet with both families that nobody serves yet.
+func NewWorld() (*World, error) { return newWorld(4, 6) }
 
 func newWorld(families ...int) (*World, error) {
 	ca, err := newAuthority()
@@ -123,6 +128,9 @@ func (w *World) Lookup(name string) (addrs []netip.Addr, known bool) {
 	}
 	for rest := name; ; {
 		_, after, ok := strings.Cut(rest, ".")
+		if !ok && w.beyond != nil {
+			return w.beyond(name)
+		}
 		if !ok {
 			return nil, false
 		}
@@ -131,6 +139,14 @@ func (w *World) Lookup(name string) (addrs []netip.Addr, known bool) {
 		}
 		rest = after
 	}
+}
+
+// Delegate has the DNS server ask beyond for names that the Internet does not have, such as those of a cluster. The name is
+// in lower case and without the last dot.
+func (w *World) Delegate(beyond func(name string) (addrs []netip.Addr, known bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beyond = beyond
 }
 
 // Addr returns the address of name in the family of like, or an error that

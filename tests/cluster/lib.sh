@@ -8,10 +8,11 @@ readonly cache=${CLUSTER_CACHE:-$root/.cache/cluster}
 readonly state=$root/.cache/cluster/$id
 readonly kubeconfig=$state/kubeconfig
 
-# Addresses: the machine's and the node's end of the link between them, and the node's and the world's end of theirs.
-readonly host4=10.99.$id.1 node4=10.99.$id.2 host6=fd99:0:0:$id::1 node6=fd99:0:0:$id::2
-readonly gate4=10.98.$id.1 world4=10.98.$id.2 gate6=fd98:0:0:$id::1 world6=fd98:0:0:$id::2
-readonly pods4=10.244.$id.0/24 pods6=fd44:0:0:$id::/64
+# Addresses: the machine's and the node's end of the link between them, and the node's and the world's end of theirs. They are spelled as the API
+# server wants them.
+readonly host4=10.99.$id.1 node4=10.99.$id.2 host6=fd99::1$id:1 node6=fd99::1$id:2
+readonly gate4=10.98.$id.1 world4=10.98.$id.2 gate6=fd98::1$id:1 world6=fd98::1$id:2
+readonly pods4=10.244.$id.0/24 pods6=fd44:1$id::/64
 readonly services4=10.96.0.0/16 services6=fd96::/108 dns4=10.96.0.10 dns6=fd96::a
 readonly link=npnode$id cgroup=netproxy-$id
 

@@ -50,7 +50,7 @@ network() {
 	ip link set lo up
 	wait_for 10 test -e "$state/linked"
 	ip addr add "$node4/24" dev node0
-	ip -6 addr add "$node6/64" dev node0 nodad
+	ip -6 addr add "$node6/112" dev node0 nodad
 	ip link set node0 up
 	# Nothing leaves this machine: what is not of the cluster goes to the world, if there is one.
 	ip route add unreachable default metric 1000
@@ -93,6 +93,31 @@ node() {
 	start kube-proxy kube-proxy --config="$conf/proxy.yaml"
 }
 
+# world starts the Internet in a network namespace beside the node. Everything there is local to it, so that the ways back
+# to the node lie in the table that is looked at first.
+world() {
+	local at=(ip -n world)
+	ip netns add world
+	ip link add world0 type veth peer name node0 netns world
+	ip addr add "$gate4/24" dev world0
+	ip -6 addr add "$gate6/112" dev world0 nodad
+	ip link set world0 up
+	"${at[@]}" link set lo up
+	"${at[@]}" addr add "$world4/24" dev node0
+	"${at[@]}" -6 addr add "$world6/112" dev node0 nodad
+	"${at[@]}" link set node0 up
+	"${at[@]}" route add "${world4%.*}.0/24" dev node0 scope link table local
+	"${at[@]}" -6 route add "${gate6%1}0/112" dev node0 table local
+	"${at[@]}" route add "$node4" via "$gate4" table local
+	"${at[@]}" route add "$pods4" via "$gate4" table local
+	"${at[@]}" -6 route add "$node6" via "$gate6" table local
+	"${at[@]}" -6 route add "$pods6" via "$gate6" table local
+	ip route add default via "$world4" dev world0
+	ip -6 route add default via "$world6" dev world0 metric 100
+	start world ip netns exec world "$state/bin/world" --kubeconfig "$kubeconfig" --socket "$state/world.sock" --resolvers "$world4,$world6"
+	wait_for 20 test -S "$state/world.sock"
+}
+
 mounts
 pretend
 network
@@ -101,6 +126,8 @@ control_plane
 if [[ $what == all ]]; then
 	wait_for 20 ctr -a "$socket" version
 	node
+	world
+	kubectl apply -f "$conf/dns.yaml" >/dev/null
 fi
 touch "$state/started"
 while :; do

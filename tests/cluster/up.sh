@@ -18,6 +18,8 @@ node_binary() {
 	echo "$file"
 }
 
+go_build() { cd "$root" && nice go build -o "$2" "$1"; }
+
 layout() {
 	local binary=$1 template
 	mkdir -p "$state"/{bin,conf,log}
@@ -25,7 +27,7 @@ layout() {
 		ln -sf "$binary" "$state/bin/$name"
 	done
 	for template in "$here"/conf/*; do
-		sed -e "s|@STATE@|$state|g; s|@CGROUP@|$cgroup|g; s|@DNS4@|$dns4|g; s|@PODS4@|$pods4|g; s|@PODS6@|$pods6|g" \
+		sed -e "s|@STATE@|$state|g; s|@CGROUP@|$cgroup|g; s|@DNS4@|$dns4|g; s|@DNS6@|$dns6|g; s|@WORLD4@|$world4|g; s|@WORLD6@|$world6|g; s|@PODS4@|$pods4|g; s|@PODS6@|$pods6|g" \
 			-e "s|@CNI@|$(cni)|g; s|@RUNC@|$(command -v runc)|g" "$template" >"$state/conf/$(basename "$template")"
 	done
 	mkdir -p "$state/conf/cni"
@@ -76,7 +78,7 @@ start() {
 	echo "$pid" >"$state/pid"
 	ip link add "$link" type veth peer name node0 netns "$pid"
 	ip addr add "$host4/24" dev "$link"
-	ip -6 addr add "$host6/64" dev "$link" nodad
+	ip -6 addr add "$host6/112" dev "$link" nodad
 	ip link set "$link" up
 	touch "$state/linked"
 	while [[ ! -e $state/started ]]; do
@@ -97,6 +99,8 @@ main() {
 	step debian bash "$here/debian.sh"
 	local binary
 	binary=$(node_binary)
+	mkdir -p "$state/bin"
+	[[ $what == cp ]] || step world go_build ./tests/cluster/world "$state/bin/world"
 	layout "$binary"
 	step pki bash "$here/pki.sh"
 	cgroups

@@ -16,7 +16,7 @@ type program struct{ pkg, target string }
 
 func (p program) prepare(ctx context.Context, w workshop) (part, error) {
 	out := filepath.Join(w.dir, "program-"+strings.NewReplacer("./", "", "/", "-").Replace(p.pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, p.pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", out, p.pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := runQuietly(cmd); err != nil {
 		return part{}, err
