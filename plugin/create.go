@@ -123,12 +123,12 @@ func (o *createOptions) run(ctx context.Context, s *shell) error {
 	if len(errs) > 0 {
 		var lines []string
 		for _, err := range errs {
-			lines = append(lines, withOrigin(composed.Origin(err.Field), err.Error()))
+			lines = append(lines, withOrigin(composed.Origins.Of(err.Field), err.Error()))
 		}
 		return problems{"the policy would be invalid", lines}
 	}
 	for _, w := range warnings {
-		s.warn("%s", withOrigin(composed.Origin(w.Field), w.String()))
+		s.warn("%s", withOrigin(composed.Origins.Of(w.Field), w.String()))
 	}
 	if o.DryRun == "client" {
 		return o.show(s, composed.Policy, "created (dry run)")

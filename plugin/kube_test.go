@@ -92,7 +92,7 @@ func TestWeather(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"The API server cannot be reached":   {"get", "--server", "http://127.0.0.1:1", "--request-timeout", "2s"},
-		"No cluster is configured":           {"get"},
+		"no cluster is configured":           {"get"},
 		"context \"nowhere\" does not exist": {"get", "--context", "nowhere"},
 	} {
 		if r := execute(t, "", args...); r.code != ExitFailed || !strings.Contains(r.err, name) {

@@ -187,6 +187,8 @@ func TestExplain(t *testing.T) { golden(t, "explain", "explain -f @") }
 
 func TestCreate(t *testing.T) { golden(t, "create", "") }
 
+func TestConvert(t *testing.T) { golden(t, "convert", "convert -f @") }
+
 func TestRender(t *testing.T) { golden(t, "render", "render -f @") }
 
 // TestErrors also holds every error to leave nothing behind.

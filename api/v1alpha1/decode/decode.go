@@ -53,6 +53,29 @@ func Decode(data []byte) (Documents, error) {
 	return docs, nil
 }
 
+// Raw gives all documents of YAML or JSON as JSON, and the items of Lists instead of the Lists. Duplicate fields are errors
+// with lines.
+func Raw(data []byte) ([]json.RawMessage, error) {
+	var out []json.RawMessage
+	var errs []error
+	for _, part := range split(data) {
+		raw, err := yaml.YAMLToJSONStrict(part.text)
+		if err != nil {
+			errs = append(errs, part.locate(err))
+			continue
+		}
+		var h header
+		switch {
+		case string(raw) == "null":
+		case json.Unmarshal(raw, &h) == nil && h.APIVersion == "v1" && h.Kind == "List":
+			out = append(out, h.Items...)
+		default:
+			out = append(out, raw)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
 // Policy reads one policy from JSON, as admission gets it, with the strictness of Decode.
 func Policy(raw []byte) (v1alpha1.Policy, error) {
 	var docs Documents

@@ -45,8 +45,8 @@ const (
 // Composed is a policy that knows which flag each part comes from.
 type Composed struct {
 	Policy v1alpha1.Policy
-	// origins are field paths with the flag behind them.
-	origins map[string]string
+	// Origins are field paths with the flags behind them.
+	Origins Origins
 }
 
 // flagError names the flag and the value.
@@ -56,7 +56,7 @@ func flagError(flag, value string, err error) error {
 
 // Compose makes the policy. Every flag that cannot be read is in the error. What it returns has yet to be validated.
 func Compose(r Request) (*Composed, error) {
-	c := &Composed{origins: map[string]string{}}
+	c := &Composed{Origins: Origins{}}
 	spec, errs := &v1alpha1.EgressPolicySpec{}, []error{}
 	keep := func(err error) {
 		if err != nil {
@@ -99,7 +99,7 @@ func policy(r Request, spec *v1alpha1.EgressPolicySpec, namespaces metav1.LabelS
 func selector(flag, text string, into *metav1.LabelSelector) error {
 	parsed, err := metav1.ParseToLabelSelector(text)
 	if err != nil {
-		return flagError(flag, text, fmt.Errorf("%w; write labels such as app=agent,tier!=web", err))
+		return flagError(flag, text, fmt.Errorf("%w; write labels such as app=agent,tier=db", err))
 	}
 	*into = *parsed
 	return nil
@@ -117,21 +117,10 @@ func defaultAction(text string, egress *v1alpha1.Egress) error {
 	return nil
 }
 
-// Origin is the flag behind a field path of the policy, or empty.
-func (c *Composed) Origin(path string) string {
-	best := ""
-	for prefix := range c.origins {
-		if strings.HasPrefix(path, prefix) && len(prefix) > len(best) {
-			best = prefix
-		}
-	}
-	return c.origins[best]
-}
-
 func (c *Composed) from(path, flag, value string) {
-	if have := c.origins[path]; have != "" {
-		c.origins[path] = have + ", --" + flag + " " + strconv.Quote(value)
+	if have := c.Origins[path]; have != "" {
+		c.Origins[path] = have + ", --" + flag + " " + strconv.Quote(value)
 		return
 	}
-	c.origins[path] = "--" + flag + " " + strconv.Quote(value)
+	c.Origins[path] = "--" + flag + " " + strconv.Quote(value)
 }
