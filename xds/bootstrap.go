@@ -61,16 +61,25 @@ func (b *builder) admin() *clusterv3.Cluster {
 	}
 }
 
+// The pages of the status port.
+const (
+	StatusReady    = "/ready"
+	StatusMetrics  = "/stats/prometheus"
+	StatusRevision = "/revision" // what listeners, clusters, routes and credentials are in force, as JSON
+	StatusCerts    = "/certs"
+	StatusRejected = "/rejected" // why listeners were refused, as JSON
+)
+
 // statusPages are the only things that the status port answers, each for GET with exactly this path and no query: what
 // it asks of the admin interface is written here and nowhere else.
 func statusPages() [][2]string {
 	return [][2]string{
-		{"/ready", "/ready"},
-		{"/stats/prometheus", "/stats/prometheus?usedonly"},
-		{"/revision", "/stats?filter=^(listener_manager\\.lds|cluster_manager\\.cds|http\\.netproxy_[a-z]*\\.rds\\.requests|sds\\.[0-9a-f]*)\\." +
+		{StatusReady, "/ready"},
+		{StatusMetrics, "/stats/prometheus?usedonly"},
+		{StatusRevision, "/stats?filter=^(listener_manager\\.lds|cluster_manager\\.cds|http\\.netproxy_[a-z]*\\.rds\\.requests|sds\\.[0-9a-f]*)\\." +
 			"(version_text|update_rejected|update_failure|update_success)$&format=json"},
-		{"/certs", "/certs"},
-		{"/rejected", "/config_dump?resource=dynamic_listeners&mask=name,error_state.details"},
+		{StatusCerts, "/certs"},
+		{StatusRejected, "/config_dump?resource=dynamic_listeners&mask=name,error_state.details"},
 	}
 }
 

@@ -37,4 +37,10 @@ const (
 	ReasonUserChangeAllowed   = "UserChangeAllowed"
 	ReasonPrivilegedNeeded    = "PrivilegedNeeded"
 	ReasonAllCovered          = "AllCovered"
+	ReasonNothingSelected     = "NothingSelected"
+	ReasonPodsDistrustCA      = "PodsDistrustCA"
+	ReasonSecretNotOurs       = "SecretNotOurs"
+	ReasonTerminating         = "Terminating"
+	ReasonNotRendered         = "NotRendered"
+	ReasonUIDFixed            = "UIDFixed"
 )

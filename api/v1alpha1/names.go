@@ -53,8 +53,8 @@ const (
 	// is replaced. A time in the future waits.
 	AnnotationRotateLeaf = Group + "/rotate-leaf"
 	AnnotationRotateCA   = Group + "/rotate-ca"
-	// AnnotationTrusted is on injected pods: the short fingerprints of the policy's CAs at admission, comma-separated. The
-	// pod trusts these, and perhaps younger ones too.
+	// AnnotationTrusted is on the policy's Secret, and copied to pods at admission: the short fingerprints of the policy's CAs,
+	// comma-separated. The pod trusts these, and perhaps younger ones too.
 	AnnotationTrusted = Group + "/trusted-cas"
 )
 
@@ -62,6 +62,8 @@ const (
 const (
 	// AnnotationConfigRevision is the version of listeners, clusters and routes that Envoy shows when it runs them.
 	AnnotationConfigRevision = Group + "/config-revision"
+	// AnnotationIssuer is the short fingerprint of the CA that signed the leaf.
+	AnnotationIssuer = Group + "/issuer"
 	// AnnotationLeafNotAfter and AnnotationCANotAfter are times in RFC 3339.
 	AnnotationLeafNotAfter = Group + "/leaf-not-after"
 	AnnotationCANotAfter   = Group + "/ca-not-after"

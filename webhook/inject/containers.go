@@ -115,7 +115,7 @@ func fieldEnv(name, path string) corev1.EnvVar {
 func readyProbe(in *Inputs, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-			Path: "/ready", Port: intstr.FromInt32(in.Spec.Proxy.AdminPortOrDefault()), Scheme: corev1.URISchemeHTTP,
+			Path: xds.StatusReady, Port: intstr.FromInt32(in.Spec.Proxy.AdminPortOrDefault()), Scheme: corev1.URISchemeHTTP,
 		}},
 		TimeoutSeconds: 1, PeriodSeconds: period, SuccessThreshold: 1, FailureThreshold: failures,
 	}

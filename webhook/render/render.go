@@ -51,6 +51,8 @@ type Result struct {
 	Data map[string][]byte
 	// Revision changes with any of the data, ConfigRevision with what Envoy shows as its version.
 	Revision, ConfigRevision string
+	// SecretVersions are the stats that a proxy shows once it has these credentials.
+	SecretVersions map[string]string
 	// Leaf is nil if nothing is intercepted; LeafAction says what was done with it and why.
 	Leaf       *mitm.Leaf
 	LeafAction mitm.Verdict
@@ -197,7 +199,7 @@ func (w *work) takeLeaf(verdict mitm.Verdict, stored mitm.StoredPair, names []st
 
 func (w *work) finish(files xds.Files, bundle []byte) (Result, error) {
 	out := w.out
-	out.ConfigRevision = files.Revision()
+	out.ConfigRevision, out.SecretVersions = files.Revision(), files.SecretVersions()
 	out.Data = map[string][]byte{v1alpha1.BundleKey: bundle}
 	for _, file := range files {
 		out.Data[file.Name] = file.Data

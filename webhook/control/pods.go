@@ -1,0 +1,154 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/webhook/inject"
+	"github.com/netproxy/netproxy/xds"
+)
+
+// How often a proxy is asked. While it does not run what it should, often at first; when it does, rarely.
+const (
+	askFirst  = 100 * time.Millisecond
+	askAtMost = 15 * time.Second
+	askInSync = 10 * time.Minute
+	// bumpAgain is when the kubelet is told again: it may have read its cache before the Secret arrived there.
+	bumpAgain = 1500 * time.Millisecond
+	maxBumps  = 5
+)
+
+// podWorkers ask proxies at once.
+const podWorkers = 32
+
+// pods tells the kubelets of changed Secrets, and finds out whether the proxies run them.
+type pods struct {
+	*cluster
+	proxies *proxies
+}
+
+func (c *cluster) addPods(mgr manager.Manager) error {
+	p := &pods{c, newProxies()}
+	b := builder.TypedControllerManagedBy[types.NamespacedName](mgr).Named("pods").
+		WithOptions(controller.TypedOptions[types.NamespacedName]{MaxConcurrentReconciles: podWorkers})
+	b = b.WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, handler.TypedEnqueueRequestsFromMapFunc(
+		func(_ context.Context, pod *corev1.Pod) []types.NamespacedName {
+			if !inject.IsInjected(pod) {
+				return nil
+			}
+			return []types.NamespacedName{client.ObjectKeyFromObject(pod)}
+		})))
+	b = b.WatchesRawSource(source.TypedChannel(c.board.changedTargets, handler.TypedEnqueueRequestsFromMapFunc(p.ofTarget)))
+	return b.Complete(p)
+}
+
+func (p *pods) ofTarget(ctx context.Context, target Target) []types.NamespacedName {
+	list, err := p.podsOf(ctx, target.Ref(), target.Namespace)
+	if err != nil {
+		return nil
+	}
+	out := make([]types.NamespacedName, 0, len(list))
+	for i := range list {
+		out = append(out, client.ObjectKeyFromObject(&list[i]))
+	}
+	return out
+}
+
+// Reconcile brings one pod up to its policy's revision.
+func (p *pods) Reconcile(ctx context.Context, key types.NamespacedName) (reconcile.Result, error) {
+	var pod corev1.Pod
+	if err := p.Get(ctx, key, &pod); err != nil {
+		p.board.forgetPod(key)
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	target := targetOfPod(&pod)
+	want, known := p.board.outcome(target)
+	if !inject.IsInjected(&pod) || !alive(&pod) || !known || want.Failure != nil {
+		return reconcile.Result{}, nil
+	}
+	state := p.board.pod(key)
+	if err := p.bump(ctx, &pod, want.Revision, &state); err != nil {
+		return reconcile.Result{}, err
+	}
+	if !proxyStarted(&pod) {
+		p.board.setPod(key, state)
+		return reconcile.Result{}, nil // its start is an event
+	}
+	state.Observation = p.proxies.ask(ctx, &pod, want)
+	after := p.judge(want, &state)
+	if was := p.board.pod(key); was.For != state.For || was.Rejected != state.Rejected || was.Unreachable != state.Unreachable {
+		p.board.setPod(key, state)
+		p.board.wake(target.Ref())
+	} else {
+		p.board.setPod(key, state)
+	}
+	return reconcile.Result{RequeueAfter: after}, nil
+}
+
+// judge says when to ask again.
+func (p *pods) judge(want Outcome, state *podState) time.Duration {
+	if state.runs(want) {
+		state.For = want.Revision
+		return askInSync
+	}
+	state.For = ""
+	waited := p.clock().Sub(state.bumped)
+	return min(askAtMost, max(askFirst, waited/2))
+}
+
+// bump changes the annotation, which makes the kubelet look at the pod's volumes at once. Without it a changed Secret takes a minute.
+func (p *pods) bump(ctx context.Context, pod *corev1.Pod, revision string, state *podState) error {
+	at, _, _ := strings.Cut(pod.Annotations[v1alpha1.AnnotationRevision], ".")
+	if state.bumpedTo != revision {
+		*state = podState{Observation: state.Observation, bumpedTo: revision, bumped: p.clock()}
+		if at == revision {
+			return nil // injected with it, or bumped by the leader before
+		}
+		return p.annotate(ctx, pod, revision)
+	}
+	if state.For == revision || state.bumps >= maxBumps || p.clock().Sub(state.bumped) < bumpAgain<<state.bumps || !proxyStarted(pod) {
+		return nil
+	}
+	state.bumps++
+	return p.annotate(ctx, pod, fmt.Sprintf("%s.%d", revision, state.bumps))
+}
+
+func (p *pods) annotate(ctx context.Context, pod *corev1.Pod, value string) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationRevision, value)
+	shell := &corev1.Pod{}
+	shell.Namespace, shell.Name = pod.Namespace, pod.Name
+	if err := p.Patch(ctx, shell, client.RawPatch(types.MergePatchType, []byte(patch)), FieldOwner); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("tell the kubelet of pod %s/%s: %w", pod.Namespace, pod.Name, err))
+	}
+	return nil
+}
+
+func targetOfPod(pod *corev1.Pod) Target {
+	kind, name := pod.Labels[v1alpha1.LabelPolicyKind], pod.Labels[v1alpha1.LabelPolicy]
+	if kind == v1alpha1.KindClusterEgressPolicy {
+		return targetOf(xds.PolicyRef{Kind: kind, Name: name}, pod.Namespace)
+	}
+	return targetOf(xds.PolicyRef{Kind: kind, Namespace: pod.Namespace, Name: name}, pod.Namespace)
+}
+
+func proxyStarted(pod *corev1.Pod) bool {
+	for _, s := range pod.Status.InitContainerStatuses {
+		if s.Name == inject.ProxyContainer {
+			return pod.Status.PodIP != "" && s.Started != nil && *s.Started
+		}
+	}
+	return false
+}

@@ -1,0 +1,194 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/webhook/inject"
+	"github.com/netproxy/netproxy/xds"
+)
+
+const (
+	askTimeout = 2 * time.Second
+	// maxPage bounds what is read of an answer, in bytes: it comes from a pod.
+	maxPage = 4 << 20
+	// maxReason is how much of Envoy's reason a status holds.
+	maxReason = 2048
+)
+
+// proxies reads the status ports of sidecars.
+type proxies struct{ http *http.Client }
+
+func newProxies() *proxies {
+	return &proxies{&http.Client{
+		Timeout: askTimeout,
+		// Each pod is asked rarely: a kept connection would only be in its way.
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("a status port does not redirect")
+		},
+	}}
+}
+
+// ask finds out what a pod's proxy runs. Certificates are a long page: they are read only if a new leaf is to be confirmed.
+func (p *proxies) ask(ctx context.Context, pod *corev1.Pod, want Outcome) Observation {
+	base := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(statusPort(pod))))
+	stats, err := p.stats(ctx, base)
+	if err != nil {
+		return Observation{Unreachable: err.Error()}
+	}
+	out := Observation{ConfigRevision: stats["listener_manager.lds.version_text"], SecretVersions: map[string]string{}}
+	for stat := range want.SecretVersions {
+		out.SecretVersions[stat] = stats[stat]
+	}
+	if out.ConfigRevision != want.ConfigRevision {
+		out.Rejected = p.rejected(ctx, base, stats)
+	}
+	if want.LeafSerial != "" {
+		if out.LeafSerial, err = p.leaf(ctx, base, want.LeafSerial); err != nil {
+			out.Unreachable = err.Error()
+		}
+	}
+	return out
+}
+
+func statusPort(pod *corev1.Pod) int32 {
+	if c := inject.ProxyOf(pod); c != nil && c.StartupProbe != nil && c.StartupProbe.HTTPGet != nil {
+		return c.StartupProbe.HTTPGet.Port.IntVal
+	}
+	return v1alpha1.DefaultAdminPort
+}
+
+func (p *proxies) get(ctx context.Context, url string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := p.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the proxy: %w", err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxPage))
+	if err != nil {
+		return nil, fmt.Errorf("ask the proxy: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask the proxy: %s", response.Status)
+	}
+	return body, nil
+}
+
+func (p *proxies) stats(ctx context.Context, base string) (map[string]string, error) {
+	body, err := p.get(ctx, base+xds.StatusRevision)
+	if err != nil {
+		return nil, err
+	}
+	return parseStats(body)
+}
+
+// parseStats reads Envoy's /stats?format=json.
+func parseStats(body []byte) (map[string]string, error) {
+	var page struct {
+		Stats []struct {
+			Name  string `json:"name"`
+			Value any    `json:"value"`
+		} `json:"stats"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return nil, fmt.Errorf("read the proxy's stats: %w", err)
+	}
+	out := make(map[string]string, len(page.Stats))
+	for _, s := range page.Stats {
+		out[s.Name] = fmt.Sprint(s.Value)
+	}
+	return out, nil
+}
+
+// rejected is Envoy's reason, empty if it has refused nothing. Of clusters and routes Envoy keeps a count, and no reason.
+func (p *proxies) rejected(ctx context.Context, base string, stats map[string]string) string {
+	counted := ""
+	for name, value := range stats {
+		if strings.HasSuffix(name, ".update_rejected") && value != "0" {
+			counted = "Envoy refused an update: " + strings.TrimSuffix(name, ".update_rejected")
+		}
+	}
+	if counted == "" {
+		return ""
+	}
+	body, err := p.get(ctx, base+xds.StatusRejected)
+	if err != nil {
+		return counted
+	}
+	if reason := parseRejected(body); reason != "" {
+		return reason
+	}
+	return counted
+}
+
+// parseRejected reads the listeners' error states out of Envoy's /config_dump.
+func parseRejected(body []byte) string {
+	var page struct {
+		Configs []struct {
+			Name       string `json:"name"`
+			ErrorState struct {
+				Details string `json:"details"`
+			} `json:"error_state"`
+		} `json:"configs"`
+	}
+	if json.Unmarshal(body, &page) != nil {
+		return ""
+	}
+	for _, c := range page.Configs {
+		if details := c.ErrorState.Details; details != "" {
+			return (c.Name + ": " + details)[:min(maxReason, len(c.Name)+2+len(details))]
+		}
+	}
+	return ""
+}
+
+// leaf is want if the proxy shows a certificate with that serial number, else the first one that it shows.
+func (p *proxies) leaf(ctx context.Context, base, want string) (string, error) {
+	body, err := p.get(ctx, base+xds.StatusCerts)
+	if err != nil {
+		return "", err
+	}
+	return parseLeaf(body, want)
+}
+
+// parseLeaf reads Envoy's /certs.
+func parseLeaf(body []byte, want string) (string, error) {
+	var page struct {
+		Certificates []struct {
+			Chain []struct {
+				Serial string `json:"serial_number"`
+			} `json:"cert_chain"`
+		} `json:"certificates"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return "", fmt.Errorf("read the proxy's certificates: %w", err)
+	}
+	first := ""
+	for _, c := range page.Certificates {
+		for _, certificate := range c.Chain {
+			if strings.TrimLeft(certificate.Serial, "0") == strings.TrimLeft(want, "0") {
+				return want, nil
+			}
+			if first == "" {
+				first = certificate.Serial
+			}
+		}
+	}
+	return first, nil
+}
