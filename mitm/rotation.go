@@ -9,7 +9,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/api/names"
 )
 
 // Rotation is the stored state of one policy's CA, from which every next step follows: a reconciler that died between
@@ -182,7 +182,7 @@ func (r Rotation) Chains() []*x509.Certificate {
 	return certs
 }
 
-// The keys of the Secret that holds a Rotation, in netproxy's own namespace, beside v1alpha1.CACertKey and CAKeyKey, which
+// The keys of the Secret that holds a Rotation, in netproxy's own namespace, beside names.CACertKey and CAKeyKey, which
 // hold Current.
 const (
 	KeyNextCert      = "next.crt"
@@ -198,7 +198,7 @@ func (r Rotation) RevealData() (map[string][]byte, error) {
 		return nil, errors.New("encode CA: there is none")
 	}
 	data := map[string][]byte{}
-	if err := putCA(data, v1alpha1.CACertKey, v1alpha1.CAKeyKey, r.Current); err != nil {
+	if err := putCA(data, names.CACertKey, names.CAKeyKey, r.Current); err != nil {
 		return nil, err
 	}
 	if r.Next != nil {
@@ -234,7 +234,7 @@ func putTime(data map[string][]byte, key string, t time.Time) {
 func ParseRotation(data map[string][]byte) (Rotation, error) {
 	var r Rotation
 	var errs [5]error
-	r.Current, errs[0] = readCA(data[v1alpha1.CACertKey], data[v1alpha1.CAKeyKey])
+	r.Current, errs[0] = readCA(data[names.CACertKey], data[names.CAKeyKey])
 	if len(data[KeyNextCert])+len(data[KeyNextKey]) > 0 {
 		r.Next, errs[1] = readCA(data[KeyNextCert], data[KeyNextKey])
 		r.NextPublished, errs[2] = getTime(data, KeyNextPublished)

@@ -5,17 +5,6 @@ import (
 	"slices"
 )
 
-// specialPrefixes are reached only by a rule with an address: the machine itself, its link, cloud metadata, and forms of
-// IPv6 that carry one of them (RFC 6890, RFC 6052, RFC 3056; the metadata services of AWS, Azure, Alibaba and Oracle).
-func specialPrefixes() []netip.Prefix {
-	return prefixes(
-		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32",
-		"100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",
-		"::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128", "::ffff:0:0/96",
-		"64:ff9b::/104", "64:ff9b::7f00:0/104", "64:ff9b::a9fe:0/112", "2002:7f00::/24", "2002:a9fe::/32",
-	)
-}
-
 // privatePrefixes are refused for names whose rule wants public addresses. Documentation ranges are not among them: they
 // are nobody's private network.
 func privatePrefixes() []netip.Prefix {

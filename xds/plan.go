@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/netproxy/netproxy/api/special"
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
@@ -112,7 +113,7 @@ type Credential struct {
 
 // Compile makes the plan of a policy. The policy must have passed v1alpha1.Validate; an error means that it did not.
 func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
-	p := &Plan{Ref: ref, Default: spec.Egress.DefaultAction, special: specialPrefixes(), ProxyPort: uint16(v1alpha1.DefaultProxyPort), AdminPort: uint16(v1alpha1.DefaultAdminPort)}
+	p := &Plan{Ref: ref, Default: spec.Egress.DefaultAction, special: special.Prefixes(), ProxyPort: uint16(v1alpha1.DefaultProxyPort), AdminPort: uint16(v1alpha1.DefaultAdminPort)}
 	if spec.Proxy.Port != nil {
 		p.ProxyPort = uint16(*spec.Proxy.Port)
 	}

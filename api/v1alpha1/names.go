@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/netproxy/netproxy/api/names"
+)
 
 // Ports of the sidecar when the policy names none.
 const (
@@ -75,8 +79,8 @@ const Finalizer = Group + "/cleanup"
 // Keys and names that users see.
 const (
 	// CACertKey and CAKeyKey are the keys of a kubernetes.io/tls Secret that caSecretRef names.
-	CACertKey = "tls.crt"
-	CAKeyKey  = "tls.key"
+	CACertKey = names.CACertKey
+	CAKeyKey  = names.CAKeyKey
 	// DefaultsConfigMap is the ConfigMap in netproxy's namespace with cluster-wide defaults.
 	DefaultsConfigMap = "netproxy-defaults"
 	// DefaultsResourcesKey is its key for the sidecar's resources, YAML of Resources.
