@@ -22,6 +22,7 @@ const (
 	SourceMozilla    Source = "mozilla"
 	SourcePolicy     Source = "netproxy"
 	SourceAdditional Source = "additional"
+	SourceImage      Source = "image"
 )
 
 // maxServerLifetime is the longest life of a public TLS certificate issued before 15 March 2026 (CA/Browser Forum Baseline
@@ -75,6 +76,9 @@ func anchors(source Source, certs []*x509.Certificate) Bundle {
 func WorkloadBundle(roots Bundle, policy []*x509.Certificate, additional Bundle) Bundle {
 	return join(roots, anchors(SourcePolicy, policy), sorted(additional))
 }
+
+// WithImage appends what a container's image trusts besides, ordered by content.
+func (b Bundle) WithImage(image Bundle) Bundle { return join(b, sorted(image)) }
 
 // ErrPolicyCA is wrapped by the error about an additional CA that would make Envoy accept the policy's own leaves upstream.
 var ErrPolicyCA = errors.New("would make the proxy accept its own certificates as those of real servers")
