@@ -79,7 +79,7 @@ func Rules(c Config) (Ruleset, error) {
 	if err := c.validate(); err != nil {
 		return Ruleset{}, err
 	}
-	return Ruleset{Table: Table, Chains: []Chain{c.redirect(), c.output(), c.input()}}, nil
+	return Ruleset{Family: Inet, Table: Table, Chains: []Chain{c.redirect(), c.output(), c.input()}}, nil
 }
 
 // redirect is the NAT chain: it sees the first packet of a connection only.

@@ -17,11 +17,14 @@ const (
 	established = 1 << 1
 )
 
+// icmpAdminProhibited is code 13 of "destination unreachable" (RFC 1812 section 5.2.7.1).
+const icmpAdminProhibited = 13
+
 // protocolICMPv6 is the next-header number of ICMPv6 (RFC 4443).
 const protocolICMPv6 = 58
 
 // compile translates a rule to the expressions of the kernel's virtual machine.
-func (r Rule) compile() ([]expr.Any, error) {
+func (r Rule) compile(family TableFamily) ([]expr.Any, error) {
 	var out []expr.Any
 	for _, m := range r.Matches {
 		exprs, err := m.compile()
@@ -30,7 +33,7 @@ func (r Rule) compile() ([]expr.Any, error) {
 		}
 		out = append(out, exprs...)
 	}
-	verdict, err := r.Verdict.compile()
+	verdict, err := r.Verdict.compile(family)
 	if err != nil {
 		return nil, fmt.Errorf("compile rule %q: %w", r, err)
 	}
@@ -122,7 +125,7 @@ func mask(p netip.Prefix) []byte {
 	return out
 }
 
-func (v Verdict) compile() ([]expr.Any, error) {
+func (v Verdict) compile(family TableFamily) ([]expr.Any, error) {
 	switch v.Kind {
 	case Accept:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}, nil
@@ -131,6 +134,9 @@ func (v Verdict) compile() ([]expr.Any, error) {
 	case Reset:
 		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}, nil
 	case Prohibit:
+		if family == OnlyV4 {
+			return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: icmpAdminProhibited}}, nil
+		}
 		return []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}, nil
 	case Redirect:
 		return []expr.Any{

@@ -3,6 +3,7 @@ package capture
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -14,10 +15,35 @@ const (
 	IPv6 = 10
 )
 
+// TableFamily is the protocol family of a table.
+type TableFamily string
+
+// Families: both protocols in one table, or IPv4 alone for kernels without IPv6, which have no `inet` tables.
+const (
+	Inet   TableFamily = "inet"
+	OnlyV4 TableFamily = "ip"
+)
+
 // Ruleset is one table of the packet filter.
 type Ruleset struct {
+	Family TableFamily
 	Table  string
 	Chains []Chain
+}
+
+// ForIPv4 is the ruleset without what only IPv6 needs.
+func (r Ruleset) ForIPv4() Ruleset {
+	out := Ruleset{Family: OnlyV4, Table: r.Table}
+	for _, c := range r.Chains {
+		c.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(rule Rule) bool { return slices.ContainsFunc(rule.Matches, Match.onlyV6) })
+		out.Chains = append(out.Chains, c)
+	}
+	return out
+}
+
+func (m Match) onlyV6() bool {
+	return m.Key == ICMPv6Type || m.Key == Family && m.Num == IPv6 ||
+		(m.Key == Source || m.Key == Destination) && m.Prefix.Addr().Is6()
 }
 
 // ChainType is the type of a base chain.
@@ -86,7 +112,7 @@ const (
 	Accept   VerdictKind = "accept"
 	Drop     VerdictKind = "drop"
 	Reset    VerdictKind = "reject with tcp reset"
-	Prohibit VerdictKind = "reject with icmpx admin-prohibited"
+	Prohibit VerdictKind = "reject with icmpx admin-prohibited" // ICMP in tables of IPv4 alone
 	Redirect VerdictKind = "redirect"
 )
 
@@ -99,7 +125,7 @@ type Verdict struct {
 // String prints the table in the syntax of nft(8).
 func (r Ruleset) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table inet %s {\n", r.Table)
+	fmt.Fprintf(&b, "table %s %s {\n", r.Family, r.Table)
 	for _, c := range r.Chains {
 		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype %s hook %s priority %d; policy %s;\n", c.Name, c.Type, c.Hook, c.Priority, c.Policy)
 		for _, rule := range c.Rules {
