@@ -18,4 +18,7 @@ const (
 	TrustStoreFile = "cacerts.jks"
 	// InitBinary is the name of the program's copy below --share.
 	InitBinary = "netproxy-init"
+	// ResolvConf and Hosts are the copies below --dns.
+	ResolvConf = "resolv.conf"
+	Hosts      = "hosts"
 )

@@ -17,7 +17,7 @@ const maxSlots = 256
 type captureOptions struct {
 	uid, redirectPort, adminPort uint
 	defaultAction                string
-	share, trustRoot             string
+	share, trustRoot, dns        string
 	slots                        uint
 }
 
@@ -33,6 +33,7 @@ func parseCapture(args []string) (captureOptions, error) {
 	flags.StringVar(&o.defaultAction, "default-action", "", "the policy's defaultAction, Deny or Allow")
 	flags.StringVar(&o.share, "share", "", "directory for a copy of this program")
 	flags.StringVar(&o.trustRoot, "trust-root", "", "directory for the public roots and the slots")
+	flags.StringVar(&o.dns, "dns", "", "directory for copies of resolv.conf and hosts")
 	flags.UintVar(&o.slots, "trust-slots", 0, "number of slots, one for each image")
 	if err := parse(flags, args); err != nil {
 		return o, err

@@ -28,9 +28,18 @@ func writeShares(h host, o captureOptions) error {
 			return fmt.Errorf("copy netproxy-init to %s: %w", o.share, err)
 		}
 	}
-	if o.trustRoot == "" {
-		return nil
+	if o.dns != "" {
+		if err := copyDNS(h, o.dns); err != nil {
+			return fmt.Errorf("copy what the proxy resolves names with: %w", err)
+		}
 	}
+	if o.trustRoot != "" {
+		return writeTrustRoot(h, o)
+	}
+	return nil
+}
+
+func writeTrustRoot(h host, o captureOptions) error {
 	roots := filepath.Join(o.trustRoot, names.RootsDir)
 	if err := makeDir(roots, modeDir); err != nil {
 		return err
@@ -40,6 +49,21 @@ func writeShares(h host, o captureOptions) error {
 	}
 	for i := range o.slots {
 		if err := makeDir(filepath.Join(o.trustRoot, strconv.Itoa(int(i))), modeSlot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyDNS keeps the proxy's resolv.conf and hosts as they are now: the kubelet mounts its own, writable, into all containers
+// of the pod.
+func copyDNS(h host, dir string) error {
+	for _, name := range []string{names.ResolvConf, names.Hosts} {
+		data, err := readBounded(h.root, "etc/"+name)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("read /etc/%s: %w", name, err)
+		}
+		if err := writeFile(filepath.Join(dir, name), bytes.NewReader(data), modeFile); err != nil {
 			return err
 		}
 	}

@@ -198,14 +198,14 @@ func contents(t *testing.T, dir string) map[string]string {
 
 func TestShares(t *testing.T) {
 	dir := t.TempDir()
-	h := host{now: now}
-	o := captureOptions{share: dir, trustRoot: dir, slots: 2}
+	h := host{now: now, root: fstest.MapFS{"etc/resolv.conf": file([]byte("nameserver 10.0.0.1\n"))}}
+	o := captureOptions{share: dir, trustRoot: dir, slots: 2, dns: dir}
 	for range 2 {
 		if err := writeShares(h, o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := map[string]os.FileMode{"netproxy-init": 0o555, "roots": 0o755 | fs.ModeDir, "roots/ca-certificates.crt": 0o444, "0": 0o777 | fs.ModeDir, "1": 0o777 | fs.ModeDir}
+	want := map[string]os.FileMode{"netproxy-init": 0o555, "resolv.conf": 0o444, "hosts": 0o444, "roots": 0o755 | fs.ModeDir, "roots/ca-certificates.crt": 0o444, "0": 0o777 | fs.ModeDir, "1": 0o777 | fs.ModeDir}
 	got := map[string]os.FileMode{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if path == dir || err != nil {
@@ -220,6 +220,9 @@ func TestShares(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if resolv, err := os.ReadFile(filepath.Join(dir, "resolv.conf")); err != nil || string(resolv) != "nameserver 10.0.0.1\n" {
+		t.Errorf("resolv.conf is %q, %v", resolv, err)
 	}
 	roots, err := os.ReadFile(filepath.Join(dir, "roots/ca-certificates.crt"))
 	if err != nil || !bytes.Equal(roots, mitm.Roots(now).PEM()) {
