@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-//go:embed crd/*.yaml examples/*.yaml
+//go:embed crd/netproxy.dev_*.yaml examples/*.yaml install/[0-9]*.yaml
 var files embed.FS
 
 // CRDs has the CustomResourceDefinitions, one file each.
@@ -14,3 +14,6 @@ func CRDs() (fs.FS, error) { return fs.Sub(files, "crd") }
 
 // Examples has the example policies, one file each, in the order of their numbers.
 func Examples() (fs.FS, error) { return fs.Sub(files, "examples") }
+
+// Install has the objects of netproxy's own installation, without the CRDs, in the order in which to create them.
+func Install() (fs.FS, error) { return fs.Sub(files, "install") }
