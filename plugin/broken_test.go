@@ -125,7 +125,7 @@ func brokenEnvoy(fault string) {
 }
 
 func (b *brokenConfig) load(from string) error {
-	names, err := filepath.Glob(filepath.Join(from, "*.[jy]*"))
+	names, err := filepath.Glob(filepath.Join(from, "[a-z]*.*"))
 	if err != nil || len(names) == 0 {
 		return errors.Join(err, errors.New("no configuration in "+from))
 	}
@@ -139,14 +139,14 @@ func (b *brokenConfig) load(from string) error {
 	return nil
 }
 
-// store writes the files; certificates stay where they are.
+// store writes the files, and takes what they refer to from where it writes them.
 func (b *brokenConfig) store(from string) error {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
 	for name, text := range b.files {
+		text = strings.ReplaceAll(text, from+"/"+xds.SidecarPaths().Link, from)
 		text = strings.ReplaceAll(text, from, b.dir)
-		text = strings.ReplaceAll(text, b.dir+"/tls", from+"/tls")
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}

@@ -102,15 +102,14 @@ func (r *labRun) differ() {
 	}
 }
 
-// mounted names files as they lie below the configuration's mount point.
+// mounted names files as they lie below the configuration's mount point, which has the whole Secret.
 func mounted(files xds.Files) map[string][]byte {
 	out := make(map[string][]byte, len(files))
 	for _, file := range files {
-		name := file.Name
+		out[file.Name] = file.Data
 		if file.Place == xds.InTLS {
-			name = path.Join("tls", name)
+			out[path.Join("tls", file.Name)] = file.Data
 		}
-		out[name] = file.Data
 	}
 	return out
 }

@@ -144,7 +144,7 @@ func (b *builder) upstreamCAs() string {
 	if len(b.cfg.UpstreamCAs) == 0 {
 		return b.cfg.Paths.Roots + "/" + RootsFile
 	}
-	return b.cfg.Paths.TLS + "/" + UpstreamCAsFile
+	return b.cfg.Paths.file(InTLS, UpstreamCAsFile)
 }
 
 // upstreamTLS verifies against the public and the additional CAs. Envoy's client speaks TLS 1.2 until told otherwise.

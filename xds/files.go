@@ -3,7 +3,10 @@ package xds
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // SecretText is a value that must not be printed.
@@ -37,11 +40,34 @@ type Paths struct {
 	TLS    string // leaf, its key and the upstream's trust
 	Run    string // the admin socket
 	Roots  string // the public roots, which the pod assembles itself
+	// Link is set where a whole Secret is mounted at Config, and names the symbolic link there that a new version replaces.
+	// Everything is then read through it. Only the link changes at once: kubelet makes the visible name of a new file later,
+	// and refreshes another volume of the same Secret at another time, and Envoy does not try again when a file is missing.
+	Link string
+}
+
+// file is where Envoy reads a file.
+func (p Paths) file(place Place, name string) string {
+	if place == InTLS && p.Link == "" {
+		return path.Join(p.TLS, name)
+	}
+	return path.Join(p.Config, p.Link, name)
+}
+
+// watched is the directory in which a change of a file shows.
+func (p Paths) watched(place Place) *corev3.WatchedDirectory {
+	if place == InTLS && p.Link == "" {
+		return &corev3.WatchedDirectory{Path: p.TLS}
+	}
+	return &corev3.WatchedDirectory{Path: p.Config}
 }
 
 // SidecarPaths are the mount paths in the sidecar.
 func SidecarPaths() Paths {
-	return Paths{Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/run/netproxy", Roots: "/etc/netproxy/roots"}
+	return Paths{
+		Config: "/etc/envoy", TLS: "/etc/envoy/tls", Run: "/run/netproxy", Roots: "/etc/netproxy/roots",
+		Link: "..data", // as kubelet's atomic writer calls it (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go)
+	}
 }
 
 // Names of files below Paths.Config, Paths.TLS, Paths.Run and Paths.Roots. Envoy reads .json with a third of the time and half of the

@@ -104,8 +104,8 @@ func (b *builder) configFile(name string) *corev3.ConfigSource {
 		// To wait without end is to stay closed; to begin without routes or a certificate would be to answer wrongly.
 		InitialFetchTimeout: durationpb.New(0),
 		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{
-			Path:             b.cfg.Paths.Config + "/" + name,
-			WatchedDirectory: &corev3.WatchedDirectory{Path: b.cfg.Paths.Config},
+			Path:             b.cfg.Paths.file(InConfig, name),
+			WatchedDirectory: b.cfg.Paths.watched(InConfig),
 		}},
 	}
 }

@@ -115,12 +115,12 @@ func (f Files) SecretVersions() map[string]string {
 // leaf names the files of the certificate; Envoy reads both again when their directory is swapped.
 func (b *builder) leaf() *tlsv3.Secret {
 	file := func(name string) *corev3.DataSource {
-		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: b.cfg.Paths.TLS + "/" + name}}
+		return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: b.cfg.Paths.file(InTLS, name)}}
 	}
 	return &tlsv3.Secret{Name: leafSecret, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 		CertificateChain: file(LeafCertFile),
 		PrivateKey:       file(LeafKeyFile),
-		WatchedDirectory: &corev3.WatchedDirectory{Path: b.cfg.Paths.TLS},
+		WatchedDirectory: b.cfg.Paths.watched(InTLS),
 	}}}
 }
 

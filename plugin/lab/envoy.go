@@ -119,8 +119,8 @@ func (e *Envoy) Swap(files map[string][]byte) error {
 		}
 	}
 	e.opts.Files = files
-	// The listeners refer to the certificates, not the other way round.
-	return errors.Join(e.tls.write(tls), e.config.write(config))
+	// The kubelet keeps no order between volumes; this is the bad one.
+	return errors.Join(e.config.write(config), e.tls.write(tls))
 }
 
 // waitReady polls the status port from outside of the pod, as a kubelet does.

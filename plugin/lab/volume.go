@@ -8,7 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// linkDelay is what a busy node may need between the two steps of publish.
+const linkDelay = 5 * time.Millisecond
 
 // volume is a directory that is written as the kubelet's AtomicWriter does it
 // (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go): the files lie in a
@@ -70,6 +74,7 @@ func (v volume) publish(fresh, old string, files map[string][]byte) error {
 	if err := os.Rename(tmp, filepath.Join(v.dir, "..data")); err != nil {
 		return fmt.Errorf("publish volume %s: %w", v.dir, err)
 	}
+	time.Sleep(linkDelay)
 	visible := map[string]bool{}
 	for name := range files {
 		first, _, _ := strings.Cut(name, "/")

@@ -54,11 +54,10 @@ func render(l *lab.Lab, ca *mitm.CA, plan *xds.Plan) (xds.Files, error) {
 func mounted(files xds.Files) map[string][]byte {
 	out := map[string][]byte{}
 	for _, f := range files {
-		name := f.Name
+		out[f.Name] = f.Data
 		if f.Place == xds.InTLS {
-			name = "tls/" + name
+			out["tls/"+f.Name] = f.Data
 		}
-		out[name] = f.Data
 	}
 	return out
 }
