@@ -12,6 +12,9 @@ TEST_TIMEOUT ?= 20m
 TESTFLAGS    ?=
 FUZZTIME     ?= 10s
 BENCHFLAGS   ?=
+E2EFLAGS     ?=
+
+CLUSTER_STATE := $(CURDIR)/.cache/cluster/$(or $(CLUSTER_ID),0)
 
 # A result from the cache proves nothing in CI.
 ifeq ($(CI),true)
@@ -86,6 +89,10 @@ cluster-cp: ## Start its control plane only
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove all of it but what was built (make clean)
 	@bash tests/cluster/down.sh
+
+.PHONY: e2e
+e2e: cluster ## Run the end-to-end tests on it, on real pods
+	@NETPROXY_CLUSTER=$(CLUSTER_STATE) go test -count=1 -timeout $(TEST_TIMEOUT) $(E2EFLAGS) ./tests/cluster/e2e
 
 .PHONY: clean
 clean: ## Remove what the targets made, what they downloaded and built included

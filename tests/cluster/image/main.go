@@ -68,5 +68,17 @@ func makeImage(ctx context.Context, w workshop, name string, img image) (string,
 	if _, err := os.Stat(archive); err == nil {
 		return archive, nil
 	}
-	return archive, writeArchive(archive, "netproxy.test/"+name+":1", img, parts)
+	old, err := filepath.Glob(filepath.Join(w.dir, name+"-*.tar"))
+	if err != nil {
+		return "", err
+	}
+	if err := writeArchive(archive, "netproxy.test/"+name+":1", img, parts); err != nil {
+		return "", err
+	}
+	for _, name := range old {
+		if err := os.Remove(name); err != nil {
+			return "", err
+		}
+	}
+	return archive, nil
 }

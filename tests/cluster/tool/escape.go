@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -60,12 +62,32 @@ func packet(args []string) error {
 	if err != nil {
 		return fmt.Errorf("packet socket: %w", err)
 	}
-	// Everybody on the link gets the frame, the gateway too.
-	link := &syscall.SockaddrLinklayer{Protocol: protocol, Ifindex: eth0.Index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
+	link := &syscall.SockaddrLinklayer{Protocol: protocol, Ifindex: eth0.Index, Halen: 6}
+	copy(link.Addr[:], neighbour())
 	if err := syscall.Sendto(fd, udpPacket(ownAddress(eth0), to, uint16(port), args[2]), 0, link); err != nil {
 		return fmt.Errorf("packet send: %w", err)
 	}
 	fmt.Println("ok sent")
+	return nil
+}
+
+// neighbour is the hardware address of the gateway. The kernel knows it once the pod has sent anything out.
+func neighbour() net.HardwareAddr {
+	gateway := ""
+	routes, _ := os.ReadFile("/proc/net/route")
+	for line := range strings.Lines(string(routes)) {
+		f := strings.Fields(line) // interface, destination, gateway
+		if n, err := strconv.ParseUint(f[2], 16, 32); err == nil && f[1] == "00000000" {
+			gateway = netip.AddrFrom4([4]byte(binary.NativeEndian.AppendUint32(nil, uint32(n)))).String()
+		}
+	}
+	table, _ := os.ReadFile("/proc/net/arp")
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); f[0] == gateway { // address, type, flags, hardware address
+			mac, _ := net.ParseMAC(f[3])
+			return mac
+		}
+	}
 	return nil
 }
 
