@@ -44,6 +44,19 @@ func PatchEphemeral(pod, hardened *corev1.Pod) []Operation {
 	return p.ops
 }
 
+// PatchLabel sets one label of an object that has these.
+func PatchLabel(labels map[string]string, key, value string) []Operation {
+	p := &patcher{}
+	with := map[string]string{key: value}
+	for k, v := range labels {
+		if k != key {
+			with[k] = v
+		}
+	}
+	p.entries("/metadata/labels", labels, with)
+	return p.ops
+}
+
 type patcher struct{ ops []Operation }
 
 func (p *patcher) add(path string, value any) {

@@ -1,0 +1,132 @@
+// Package webhook is the program in the cluster: admission, and the controllers that stand behind it.
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"github.com/go-logr/logr"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	crwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/webhook/admission"
+	"github.com/netproxy/netproxy/webhook/control"
+	"github.com/netproxy/netproxy/webhook/inject"
+	"github.com/netproxy/netproxy/webhook/serving"
+	"github.com/netproxy/netproxy/xds"
+)
+
+// Names of netproxy's objects in its own namespace, and of its webhook configurations.
+const (
+	ServiceName       = "netproxy-webhook"
+	ServingSecretName = "netproxy-webhook-tls"
+	ConfigurationName = "netproxy"
+	leaseName         = "netproxy-webhook"
+)
+
+// Requests per second to the API server. A change that concerns up to a hundred pods goes out at once, a larger one at this rate.
+const (
+	requestsPerSecond = 200
+	requestsAtOnce    = 300
+)
+
+// Options set the program up.
+type Options struct {
+	// Namespace is netproxy's own.
+	Namespace string
+	Images    inject.Images
+	Families  xds.Families
+	// Addresses to listen on; "0" turns metrics or health off.
+	Metrics, Health string
+	// Port of the webhook.
+	Port int
+	// Election says whether replicas agree on a leader.
+	Election Election
+	Log      logr.Logger
+	// Workers is how many policies are worked on at once; 0 is the controllers' own default.
+	Workers int
+}
+
+// Election is whether there are other replicas.
+type Election string
+
+// The elections.
+const (
+	Elected Election = "elected"
+	Alone   Election = "alone"
+)
+
+func (o *Options) validate() error {
+	switch {
+	case o.Namespace == "":
+		return errors.New("--namespace is empty: give netproxy's own namespace, or set POD_NAMESPACE")
+	case o.Images.Init == "" || o.Images.Proxy == "":
+		return errors.New("--init-image and --proxy-image are needed: they name the images of the injected containers")
+	}
+	return nil
+}
+
+// Run serves until the context ends.
+func Run(ctx context.Context, cfg *rest.Config, options Options) error {
+	if err := options.validate(); err != nil {
+		return err
+	}
+	log.SetLogger(options.Log)
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS, cfg.Burst = requestsPerSecond, requestsAtOnce
+	mgr, err := newManager(cfg, &options)
+	if err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	if err := control.Setup(ctx, mgr, control.Options{Namespace: options.Namespace, Families: options.Families, Workers: options.Workers}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	keeper := &serving.Keeper{
+		Options: serving.Options{Namespace: o.Namespace, Service: ServiceName, Secret: ServingSecretName, Configuration: ConfigurationName},
+		Log:     o.Log.WithName("serving"),
+	}
+	hooks := crwebhook.NewServer(crwebhook.Options{Port: o.Port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+		c.GetCertificate, c.MinVersion = keeper.Certificate, tls.VersionTLS13
+	}}})
+	mgr, err := ctrl.NewManager(cfg, manager.Options{
+		Scheme: scheme, Logger: o.Log, Cache: control.CacheOptions(o.Namespace),
+		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, WebhookServer: hooks,
+		LeaderElection: o.Election == Elected, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
+		// Secrets and ConfigMaps of users are never cached: whoever needs one asks for it.
+		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	keeper.Client, keeper.Live = mgr.GetClient(), mgr.GetAPIReader()
+	admission.Register(hooks, mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
+	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+}
