@@ -92,7 +92,7 @@ cluster-down: ## Stop it and remove all of it but what was built (make clean)
 
 .PHONY: e2e
 e2e: cluster ## Run the end-to-end tests on it, on real pods
-	@NETPROXY_CLUSTER=$(CLUSTER_STATE) go test -count=1 -timeout $(TEST_TIMEOUT) $(E2EFLAGS) ./tests/cluster/e2e
+	@NETPROXY_CLUSTER=$(CLUSTER_STATE) go test -count=1 -timeout $(TEST_TIMEOUT) $(E2EFLAGS) ./tests/cluster/e2e ./manifests
 
 .PHONY: clean
 clean: ## Remove what the targets made, what they downloaded and built included

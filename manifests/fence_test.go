@@ -1,10 +1,10 @@
 package manifests_test
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,10 +21,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/tests/cluster"
 )
-
-// kubeconfigEnv names the cluster of these tests; left out, it is the one that "make cluster" or "make cluster-cp" started.
-const kubeconfigEnv = "NETPROXY_TEST_KUBECONFIG"
 
 // fenced is a cluster with the roles and fences, seen by an administrator and by netproxy's account, and a namespace to try in.
 type fenced struct {
@@ -35,18 +33,17 @@ type fenced struct {
 
 func newFenced(t *testing.T) *fenced {
 	t.Helper()
-	path := cmp.Or(os.Getenv(kubeconfigEnv), "../.cache/cluster/0/kubeconfig")
+	state := os.Getenv(cluster.Env)
+	if state == "" {
+		t.Skip(cluster.ErrNone)
+	}
+	path := filepath.Join(state, "kubeconfig")
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
-		t.Skipf("NOT TESTED: no cluster (make cluster-cp): %v", err)
+		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 1000, 1000
 	reviews := kubernetes.NewForConfigOrDie(config)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	defer cancel()
-	if _, err := reviews.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
-		t.Skipf("NOT TESTED: the cluster does not answer (make cluster-cp): %v", err)
-	}
 	install(t, path)
 	own := rest.CopyConfig(config)
 	own.Impersonate = rest.ImpersonationConfig{UserName: ownAccount, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + ownNamespace, "system:authenticated"}}
@@ -292,9 +289,9 @@ func (f *fenced) roles(t *testing.T) {
 			"get,patch mutatingwebhookconfigurations.admissionregistration.k8s.io netproxy", "get,list,watch,patch namespaces",
 		},
 		"denied": {
-			"create,update,delete pods", "create,update,delete,deletecollection namespaces", "update,deletecollection secrets", "create,patch configmaps",
+			"create,update,delete pods", "create,update,delete,deletecollection namespaces", "update,deletecollection secrets", "update secrets netproxy-webhook-tls", "create,patch configmaps",
 			"get,patch validatingwebhookconfigurations.admissionregistration.k8s.io other", "patch,delete validatingadmissionpolicies.admissionregistration.k8s.io",
-			"get,list nodes", "create serviceaccounts", "patch,bind,escalate clusterroles.rbac.authorization.k8s.io", "create,delete egresspolicies.netproxy.dev",
+			"get,list nodes", "create serviceaccounts", "patch,bind,escalate clusterroles.rbac.authorization.k8s.io", "create,update,delete egresspolicies.netproxy.dev",
 			"impersonate users", "get leases.coordination.k8s.io netproxy-webhook", "delete validatingwebhookconfigurations.admissionregistration.k8s.io netproxy",
 		},
 	} {
