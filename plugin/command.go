@@ -139,8 +139,8 @@ func newCommand(s *shell) *cobra.Command {
 func addVerbs(root *cobra.Command, s *shell) {
 	root.AddGroup(groups()...)
 	root.AddCommand(grouped(groupPolicy,
-		newCreateCommand(s), newConvertCommand(s), newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s))...)
-	root.AddCommand(grouped(groupWatch, newGetCommand(s))...)
+		newCreateCommand(s), newConvertCommand(s), newLearnCommand(s), newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s))...)
+	root.AddCommand(grouped(groupWatch, newGetCommand(s), newLogsCommand(s))...)
 	root.AddCommand(grouped(groupOther,
 		newDemoCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
 }

@@ -63,7 +63,7 @@ func (r result) transcript(args []string) string {
 	var b strings.Builder
 	b.WriteString("$ kubectl netproxy")
 	for _, arg := range args {
-		if arg == "" || strings.ContainsAny(arg, " *?&") {
+		if arg == "" || strings.ContainsAny(arg, " *?&;") {
 			arg = "'" + arg + "'"
 		}
 		b.WriteString(" " + arg)
@@ -188,6 +188,8 @@ func TestExplain(t *testing.T) { golden(t, "explain", "explain -f @") }
 func TestCreate(t *testing.T) { golden(t, "create", "") }
 
 func TestConvert(t *testing.T) { golden(t, "convert", "convert -f @") }
+
+func TestLearn(t *testing.T) { golden(t, "learn", "") }
 
 func TestRender(t *testing.T) { golden(t, "render", "render -f @") }
 
