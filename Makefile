@@ -8,6 +8,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+IMAGE_PREFIX ?= netproxy
 TEST_TIMEOUT ?= 20m
 TESTFLAGS    ?=
 FUZZTIME     ?= 10s
@@ -40,6 +41,12 @@ test: fmt vet ## Run all tests (gets Envoy)
 .PHONY: build
 build: ## Build bin/kubectl-netproxy
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-netproxy ./cmd/kubectl-netproxy
+
+.PHONY: images
+images: ## Build the images for users with Docker, as IMAGE_PREFIX/netproxy-webhook:VERSION and netproxy-init
+	for target in webhook init; do \
+		docker buildx build -f build/Dockerfile --target $$target --build-arg VERSION=$(VERSION) -t $(IMAGE_PREFIX)/netproxy-$$target:$(VERSION) --load .; \
+	done
 
 .PHONY: generate
 generate: ## Write deepcopy functions and CRDs from api/

@@ -49,6 +49,8 @@ func rules() []rule {
 		{from: "webhook/inject", imports: inputOutput, deps: slices.Concat(own("cmd", "plugin", "webhook$"), apiServer)},
 		{from: "webhook", deps: own("cmd", "plugin")},
 		{from: "plugin", deps: append(own("cmd", "webhook$"), "sigs.k8s.io/controller-runtime")},
+		// Every pod waits for it, and its memory counts into each pod's requests.
+		{from: "cmd/netproxy-init", deps: []string{"k8s.io", "sigs.k8s.io", "github.com/envoyproxy", "google.golang.org", "net/http$"}},
 		{from: "cmd", imports: slices.Concat(own("api", "xds", "mitm"), apiServer)},
 		{from: "", except: "plugin/internal/ui", imports: terminal},
 	}

@@ -72,7 +72,7 @@ func (r Rule) userData() []byte { return userdata.AppendString(nil, userdata.Typ
 func explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("%w (needs CAP_NET_ADMIN)", err)
+		return fmt.Errorf("%w (needs CAP_NET_ADMIN: the injected container asks for it, so look which admission policy or runtime takes it away)", err)
 	case errors.Is(err, syscall.EAFNOSUPPORT):
 		return fmt.Errorf("%w: %w", ErrNoInet, err)
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EPROTONOSUPPORT):
