@@ -45,7 +45,11 @@ func run(ctx context.Context, options Options, kubeconfig string) error {
 
 // clientConfig is the pod's own, unless a file is named.
 func clientConfig(kubeconfig string) (*rest.Config, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	read := rest.InClusterConfig
+	if kubeconfig != "" {
+		read = func() (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", kubeconfig) }
+	}
+	cfg, err := read()
 	if err != nil {
 		return nil, fmt.Errorf("find the API server: %w", err)
 	}

@@ -121,7 +121,8 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 		return nil, err
 	}
 	keeper.Client, keeper.Live = mgr.GetClient(), mgr.GetAPIReader()
-	admission.Register(hooks, mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
+	// Asking for the server is what makes the manager start it.
+	admission.Register(mgr.GetWebhookServer(), mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
 	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
 }
