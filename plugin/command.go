@@ -34,6 +34,8 @@ type shell struct {
 	// args are the arguments of the process, for a verb that starts itself again.
 	args []string
 	now  func() time.Time
+	// wait sleeps, or ends early with the context.
+	wait func(context.Context, time.Duration) error
 	rand io.Reader
 	env  ui.Environment
 	// color is the value of --color.
@@ -58,7 +60,16 @@ func NewCommand(streams IOStreams, version string) *cobra.Command {
 }
 
 func newShell(streams IOStreams, version string, args []string) *shell {
-	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, rand: rand.Reader, env: os.LookupEnv, kube: &cluster.Flags{}}
+	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, wait: sleep, rand: rand.Reader, env: os.LookupEnv, kube: &cluster.Flags{}}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func run(ctx context.Context, s *shell) int {
@@ -140,7 +151,7 @@ func addVerbs(root *cobra.Command, s *shell) {
 	root.AddGroup(groups()...)
 	root.AddCommand(grouped(groupPolicy,
 		newCreateCommand(s), newConvertCommand(s), newLearnCommand(s), newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s))...)
-	root.AddCommand(grouped(groupWatch, newGetCommand(s), newLogsCommand(s))...)
+	root.AddCommand(grouped(groupWatch, newGetCommand(s), newStatusCommand(s), newLogsCommand(s))...)
 	root.AddCommand(grouped(groupOther,
 		newDemoCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -89,6 +90,11 @@ func plural(kind string) string {
 func (f *fakeAPI) executeIn(stdin string, args ...string) result {
 	f.t.Helper()
 	return execute(f.t, stdin, append(slices.Clone(args), "--kubeconfig", f.kubeconfig())...)
+}
+
+func (f *fakeAPI) executeWith(ctx context.Context, args ...string) result {
+	f.t.Helper()
+	return executeWith(ctx, f.t, "", append(slices.Clone(args), "--kubeconfig", f.kubeconfig())...)
 }
 
 func (f *fakeAPI) kubeconfig() string {

@@ -47,14 +47,25 @@ type result struct {
 // execute runs the command line with a clock that stands still and randomness that repeats itself.
 func execute(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return executeWith(t.Context(), t, stdin, args...)
+}
+
+// executeWith does not wait where the program would: its clock runs instead.
+func executeWith(ctx context.Context, t *testing.T, stdin string, args ...string) result {
+	t.Helper()
 	t.Setenv("KUBECONFIG", os.DevNull)
 	streams, in, out, errOut := genericiooptions.NewTestIOStreams()
 	in.WriteString(stdin)
 	s := newShell(streams, "v0.0.0-test", args)
-	s.now = func() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	s.now = func() time.Time { return now }
+	s.wait = func(ctx context.Context, d time.Duration) error {
+		now = now.Add(d)
+		return ctx.Err()
+	}
 	s.rand = rand.NewChaCha8([32]byte{1})
 	s.env = func(string) (string, bool) { return "", false }
-	code := run(t.Context(), s)
+	code := run(ctx, s)
 	return result{out.String(), errOut.String(), code}
 }
 

@@ -52,6 +52,20 @@ func (c *Client) Secret(ctx context.Context, namespace, name string) (*corev1.Se
 	return out, c.get(ctx, c.core, "secrets", namespace, name, out)
 }
 
+// SecretMeta reads a Secret without its data.
+func (c *Client) SecretMeta(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	data, err := c.core.Get().Namespace(namespace).Resource("secrets").Name(name).
+		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").Do(ctx).Raw()
+	if err != nil {
+		return nil, Explain(err)
+	}
+	out := &metav1.PartialObjectMetadata{}
+	if err := json.Unmarshal(data, out); err != nil {
+		return nil, fmt.Errorf("reading Secret %s/%s: %w", namespace, name, err)
+	}
+	return out, nil
+}
+
 // ReadNamespace reads one namespace.
 func (c *Client) ReadNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
 	out := &corev1.Namespace{}

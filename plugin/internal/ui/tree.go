@@ -68,3 +68,6 @@ func trimLines(s string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// visible is the number of columns that a line takes.
+func visible(line string) int { return lipgloss.Width(line) }
