@@ -28,7 +28,7 @@ type Policy interface {
 // +kubebuilder:printcolumn:name="InSync",type=integer,JSONPath=`.status.pods.inSync`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.renderedRevision`,priority=1
-// +kubebuilder:printcolumn:name="Leaf-Expiry",type=date,JSONPath=`.status.leafNotAfter`,priority=1
+// +kubebuilder:printcolumn:name="Leaf-Expiry",type=string,JSONPath=`.status.leafNotAfter`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must have at most 63 characters: it becomes a label of the pods"
 type EgressPolicy struct {
@@ -62,7 +62,7 @@ type EgressPolicyList struct {
 // +kubebuilder:printcolumn:name="InSync",type=integer,JSONPath=`.status.pods.inSync`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.renderedRevision`,priority=1
-// +kubebuilder:printcolumn:name="Leaf-Expiry",type=date,JSONPath=`.status.leafNotAfter`,priority=1
+// +kubebuilder:printcolumn:name="Leaf-Expiry",type=string,JSONPath=`.status.leafNotAfter`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must have at most 63 characters: it becomes a label of the pods"
 type ClusterEgressPolicy struct {

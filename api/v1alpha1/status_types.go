@@ -9,7 +9,7 @@ type EgressPolicyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// pods counts the pods that the policy selects.
 	// +optional
-	Pods PodCounts `json:"pods,omitzero"`
+	Pods PodCounts `json:"pods"`
 	// renderedRevision is the revision of the configuration that pods should have.
 	// +optional
 	RenderedRevision string `json:"renderedRevision,omitempty"`
