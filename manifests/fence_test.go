@@ -26,9 +26,9 @@ import (
 
 // fenced is a cluster with the roles and fences, seen by an administrator and by netproxy's account, and a namespace to try in.
 type fenced struct {
-	admin, own       dynamic.Interface
-	reviews          kubernetes.Interface
-	namespace, other string
+	admin, own dynamic.Interface
+	reviews    kubernetes.Interface
+	namespace  string
 }
 
 func newFenced(t *testing.T) *fenced {

@@ -8,6 +8,6 @@ import (
 	"github.com/netproxy/netproxy/webhook/podinit"
 )
 
-var version = "unknown" //nolint:gochecknoglobals // set by the linker: -ldflags "-X main.version=..."
+var version = "unknown" // set by the linker: -ldflags "-X main.version=..."
 
 func main() { os.Exit(podinit.Main(version, os.Args[1:])) }

@@ -41,9 +41,9 @@ func (r Rule) compile(family TableFamily) ([]expr.Any, error) {
 }
 
 func (m Match) compile() ([]expr.Any, error) {
-	op := expr.CmpOpEq
+	op, opposite := expr.CmpOpEq, expr.CmpOpNeq
 	if m.Negate {
-		op = expr.CmpOpNeq
+		op, opposite = opposite, op
 	}
 	switch m.Key {
 	case SocketUID:
@@ -69,19 +69,15 @@ func (m Match) compile() ([]expr.Any, error) {
 	case Reply:
 		return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: []byte{1}}}, nil
 	case Established:
-		return bit(expr.CtKeySTATE, established, m.Negate), nil
+		return bit(expr.CtKeySTATE, established, opposite), nil
 	case Redirected:
-		return bit(expr.CtKeySTATUS, dstNAT, m.Negate), nil
+		return bit(expr.CtKeySTATUS, dstNAT, opposite), nil
 	}
 	return nil, fmt.Errorf("unknown match %d", m.Key)
 }
 
-// bit tests one bit of a 32 bit property of the connection.
-func bit(key expr.CtKey, value uint32, unset bool) []expr.Any {
-	op := expr.CmpOpNeq
-	if unset {
-		op = expr.CmpOpEq
-	}
+// bit tests one bit of a 32 bit property of the connection: whether it is set, for the operation "not equal" to zero.
+func bit(key expr.CtKey, value uint32, op expr.CmpOp) []expr.Any {
 	zero := make([]byte, 4)
 	return []expr.Any{
 		&expr.Ct{Key: key, Register: 1},
