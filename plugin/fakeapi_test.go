@@ -57,13 +57,18 @@ func newFakeAPI(t *testing.T, yamls ...string) *fakeAPI {
 
 func (f *fakeAPI) add(text string) {
 	f.t.Helper()
-	object := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+	if strings.TrimSpace(text) == "" {
+		return
+	}
+	raw, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
 		f.t.Fatal(err)
 	}
-	if len(object.Object) > 0 {
-		f.objects[pathOf(object)] = object
+	object := &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON(raw); err != nil {
+		f.t.Fatal(err)
 	}
+	f.objects[pathOf(object)] = object
 }
 
 func pathOf(object *unstructured.Unstructured) string {

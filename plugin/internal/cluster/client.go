@@ -39,7 +39,7 @@ func Connect(flags *Flags, warnings rest.WarningHandler) (*Client, error) {
 	c := &Client{Namespace: namespace, config: rest.CopyConfig(config)}
 	c.config.WarningHandler = warnings
 	c.config.UserAgent = FieldManager
-	c.config.QPS, c.config.Burst = 50, 100
+	c.config.QPS = -1 // the API server's own fairness is enough
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
