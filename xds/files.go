@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/netproxy/netproxy/api/names"
 )
 
 // SecretText is a value that must not be printed.
@@ -85,7 +87,7 @@ const (
 
 	AdminSocket = "admin.sock"
 
-	RootsFile = "ca-certificates.crt"
+	RootsFile = names.BundleFile
 )
 
 // Place is the directory that a file belongs to.

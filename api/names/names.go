@@ -22,3 +22,12 @@ const (
 	ResolvConf = "resolv.conf"
 	Hosts      = "hosts"
 )
+
+// TrustVariables name a PEM file with all that is trusted, for the runtimes that read one: netproxy sets them in containers, and
+// reads what an image says in them.
+func TrustVariables() []string {
+	return []string{
+		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "DENO_CERT",
+		"AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+	}
+}

@@ -8,20 +8,17 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/netproxy/netproxy/api/names"
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/xds"
 )
 
 // Where things are in the injected containers.
 const (
-	initBinary   = "netproxy-init"
-	binaryMount  = "/netproxy/bin"
-	trustMount   = "/netproxy/trust"
-	policyMount  = "/netproxy/policy-ca"
-	dnsMount     = "/netproxy/dns"
-	resolvFile   = "resolv.conf"
-	hostsFile    = "hosts"
-	rootsSubPath = "roots"
+	binaryMount = "/netproxy/bin"
+	trustMount  = "/netproxy/trust"
+	policyMount = "/netproxy/policy-ca"
+	dnsMount    = "/netproxy/dns"
 )
 
 // drainSeconds is how long what a policy took away may go on.
@@ -90,11 +87,11 @@ func proxyContainer(in *Inputs) corev1.Container {
 		{Name: volumeConfig, MountPath: paths.Config, ReadOnly: true},
 		{Name: volumeTLS, MountPath: paths.TLS, ReadOnly: true},
 		{Name: volumeRun, MountPath: paths.Run},
-		{Name: volumeTrust, MountPath: paths.Roots, SubPath: rootsSubPath, ReadOnly: true},
+		{Name: volumeTrust, MountPath: paths.Roots, SubPath: names.RootsDir, ReadOnly: true},
 		// The kubelet mounts one hosts file, and the runtime one resolv.conf, into all containers, writable: root in the
 		// application could tell Envoy where names are. Own mounts at these paths take their place.
-		{Name: volumeDNS, MountPath: "/etc/resolv.conf", SubPath: resolvFile, ReadOnly: true},
-		{Name: volumeDNS, MountPath: "/etc/hosts", SubPath: hostsFile, ReadOnly: true},
+		{Name: volumeDNS, MountPath: "/etc/resolv.conf", SubPath: names.ResolvConf, ReadOnly: true},
+		{Name: volumeDNS, MountPath: "/etc/hosts", SubPath: names.Hosts, ReadOnly: true},
 	}
 	return c
 }

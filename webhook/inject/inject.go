@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/netproxy/netproxy/api/names"
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/xds"
 )
@@ -139,7 +140,7 @@ func isOurs(c *corev1.Container, in *Inputs) bool {
 	case c.Name == ProxyContainer:
 		return c.Image == in.Images.Proxy
 	case isTrustName(c.Name):
-		return len(c.Command) > 0 && c.Command[0] == binaryMount+"/"+initBinary
+		return len(c.Command) > 0 && c.Command[0] == binaryMount+"/"+names.InitBinary
 	}
 	return false
 }

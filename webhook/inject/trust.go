@@ -7,25 +7,18 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/netproxy/netproxy/api/names"
+	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
 // Where application containers find what they trust.
 const (
 	bundleMount = "/etc/netproxy/ca-bundle"
-	bundleFile  = "ca-certificates.crt"
-	javaFile    = "cacerts.jks"
 
 	javaVariable   = "JAVA_TOOL_OPTIONS"
 	javaTrustStore = "-Djavax.net.ssl.trustStore="
 )
-
-// trustVariables name a PEM file with all that is trusted; see docs for which runtime reads which.
-func trustVariables() []string {
-	return []string{
-		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "DENO_CERT",
-		"AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-	}
-}
 
 // trust are the images of the pod: each has CAs of its own, which a container of that image reads from the inside. This works
 // on every Kubernetes version, unlike image volumes, and sees the image's own environment.
@@ -57,7 +50,7 @@ func (t trust) container(i int, in *Inputs) corev1.Container {
 	}
 	c := container(trustPrefix+strconv.Itoa(i), like.Image, pull)
 	c.Command = []string{
-		binaryMount + "/" + initBinary, "trust", "--policy-cas=" + policyMount + "/ca-bundle.crt", "--out=" + trustMount,
+		binaryMount + "/" + names.InitBinary, "trust", "--policy-cas=" + policyMount + "/" + v1alpha1.BundleKey, "--out=" + trustMount,
 	}
 	c.VolumeMounts = []corev1.VolumeMount{
 		{Name: volumeBinary, MountPath: binaryMount, ReadOnly: true},
@@ -79,9 +72,9 @@ func trustIn(c *corev1.Container, slot int) {
 			Name: volumeTrust, MountPath: bundleMount, SubPath: strconv.Itoa(slot), ReadOnly: true,
 		})
 	}
-	for _, name := range trustVariables() {
+	for _, name := range names.TrustVariables() {
 		if variable(c, name) == nil {
-			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: bundleMount + "/" + bundleFile})
+			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: bundleMount + "/" + names.BundleFile})
 		}
 	}
 	trustInJava(c)
@@ -89,7 +82,7 @@ func trustIn(c *corev1.Container, slot int) {
 
 // trustInJava puts its option before those of the user, which win.
 func trustInJava(c *corev1.Container) {
-	option := javaTrustStore + bundleMount + "/" + javaFile
+	option := javaTrustStore + bundleMount + "/" + names.TrustStoreFile
 	switch v := variable(c, javaVariable); {
 	case v == nil:
 		c.Env = append(c.Env, corev1.EnvVar{Name: javaVariable, Value: option})

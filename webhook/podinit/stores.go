@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/netproxy/netproxy/api/names"
 	"github.com/netproxy/netproxy/mitm"
 )
 
@@ -97,7 +98,8 @@ func imagePlaces(h host) []place {
 			all = append(all, place{k, escape(value), mitm.Anything, append(passwords, javaPasswords()...)})
 		}
 	}
-	for _, name := range fileVariables() {
+	// REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE can name a directory as well.
+	for _, name := range names.TrustVariables() {
 		if value := h.getenv(name); value != "" {
 			add(pemFile, value)
 		}
@@ -116,14 +118,6 @@ func imagePlaces(h host) []place {
 		add(javaFile, store, password)
 	}
 	return all
-}
-
-// fileVariables name a bundle; REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE can name a directory as well.
-func fileVariables() []string {
-	return []string{
-		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "DENO_CERT",
-		"AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-	}
 }
 
 // javaOptions finds a trust store among the options that an image gives to every JVM.
