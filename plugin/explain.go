@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,14 +23,19 @@ type explainOptions struct {
 
 	families xds.Families
 	question *question
+	// target is a policy or pod of the cluster, nil with -f.
+	target *target
 }
 
-const explainLong = `Explain what a policy does.
+const explainLong = `Explain what a policy does: one in a file, one in the cluster, or the one that a pod has.
 
 Without a request: every way that a connection can take through the proxy, in the order of its decisions, each with the
 field of the policy that it comes from. With one: the verdict, the rule that decides, what the client sees, what would be
 injected, and the rule that comes nearest to allowing it. The answer is computed from the plan that Envoy's configuration
 is rendered from.
+
+Of a pod it is also told which revision its Envoy really runs, whether that is what the policy renders, and why a later one was
+refused.
 
 A request is [METHOD] URL; https, http, tls (TLS that does not carry HTTP) and tcp (neither) are understood. A denied
 request is an answer too: the exit code stays 0; -o json is there for scripts.`
@@ -46,14 +52,18 @@ const explainExample = `  # The whole policy
   # A database
   kubectl netproxy explain -f policy.yaml tcp://10.0.0.5:5432
 
+  # What does this pod run, and why was the request denied?
+  kubectl netproxy explain pod/agent-7d9f
+  kubectl netproxy explain pod/agent-7d9f POST https://api.openai.com/v1/files
+
   # For a script
   kubectl netproxy explain -f policy.yaml https://api.openai.com/ -o json`
 
 func newExplainCommand(s *shell) *cobra.Command {
 	o := &explainOptions{}
 	cmd := &cobra.Command{
-		Use: "explain -f FILENAME [[METHOD] URL]", Short: "Explain a policy, or what it does to a request",
-		Long: explainLong, Example: explainExample, Args: cobra.MaximumNArgs(2),
+		Use: "explain (-f FILENAME | POLICY | pod/NAME) [[METHOD] URL]", Short: "Explain a policy, or what it does to a request",
+		Long: explainLong, Example: explainExample, Args: cobra.MaximumNArgs(3), DisableFlagsInUseLine: true, ValidArgsFunction: s.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.complete(cmd, args); err != nil {
 				return err
@@ -61,7 +71,7 @@ func newExplainCommand(s *shell) *cobra.Command {
 			if err := o.validate(); err != nil {
 				return err
 			}
-			return o.run(s)
+			return o.run(cmd.Context(), s)
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -77,6 +87,9 @@ func newExplainCommand(s *shell) *cobra.Command {
 
 func (o *explainOptions) complete(cmd *cobra.Command, args []string) error {
 	var err error
+	if args, err = o.takeTarget(args); err != nil {
+		return err
+	}
 	if o.families, err = parseFamilies(o.Families); err != nil || len(args) == 0 {
 		return err
 	}
@@ -102,9 +115,28 @@ func (o *explainOptions) complete(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// takeTarget takes the first argument for a policy or pod if there is no file.
+func (o *explainOptions) takeTarget(args []string) ([]string, error) {
+	switch {
+	case len(o.Filenames) > 0 && len(args) > 2:
+		return nil, fmt.Errorf("unexpected argument %q: with -f the arguments are [METHOD] URL", args[2])
+	case len(o.Filenames) > 0:
+		return args, nil
+	case len(args) == 0 || strings.Contains(args[0], "://"):
+		return nil, errors.New("explain what? write -f policy.yaml, the name of a policy, or pod/NAME")
+	case o.Name != "":
+		return nil, errors.New("--name chooses among the policies of -f: leave it out")
+	}
+	t, err := parseTarget(args[0])
+	o.target = &t
+	return args[1:], err
+}
+
 func (o *explainOptions) validate() error {
-	if err := o.policyOptions.validate(); err != nil {
-		return err
+	if o.target == nil {
+		if err := o.policyOptions.validate(); err != nil {
+			return err
+		}
 	}
 	q := o.question
 	switch {
@@ -122,13 +154,16 @@ func (o *explainOptions) validate() error {
 	return nil
 }
 
-func (o *explainOptions) run(s *shell) error {
-	c, err := o.load(s)
+func (o *explainOptions) run(ctx context.Context, s *shell) error {
+	c, pod, err := o.find(ctx, s)
 	if err != nil {
 		return err
 	}
 	if o.question == nil {
-		return o.wholePolicy(s, c)
+		return o.wholePolicy(s, c, pod)
+	}
+	if pod != nil {
+		pod.warn(s)
 	}
 	v := c.plan.Evaluate(o.question.Request)
 	if o.Output != "" {
@@ -138,9 +173,12 @@ func (o *explainOptions) run(s *shell) error {
 	return err
 }
 
-func (o *explainOptions) wholePolicy(s *shell, c *chosen) error {
+func (o *explainOptions) wholePolicy(s *shell, c *chosen, pod *runningPod) error {
 	c.warn(s)
 	root := explainTree(c, c.plan.Describe(o.families))
+	if pod != nil {
+		pod.add(s, &root)
+	}
 	if o.Output != "" {
 		return o.Output.print(s.Out, branchOf(root))
 	}

@@ -72,7 +72,13 @@ func (o *policyOptions) load(s *shell) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chosen{objects: all, policy: policy, spec: policy.PolicySpec(), namespace: o.namespaceOf(policy)}
+	return compile(all, policy, o.namespaceOf(policy))
+}
+
+// compile judges and compiles one policy.
+func compile(all objects, policy v1alpha1.Policy, namespace string) (*chosen, error) {
+	c := &chosen{objects: all, policy: policy, spec: policy.PolicySpec(), namespace: namespace}
+	var err error
 	var errs field.ErrorList
 	c.advice, errs = v1alpha1.ValidatePolicy(policy)
 	if len(errs) > 0 {

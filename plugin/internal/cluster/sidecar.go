@@ -29,9 +29,10 @@ type Sidecar struct {
 
 // Certificate is one that Envoy shows.
 type Certificate struct {
-	Serial   string    `json:"serial_number"`
-	NotAfter time.Time `json:"expiration_time"`
-	Path     string    `json:"path"`
+	Serial    string    `json:"serial_number"`
+	NotBefore time.Time `json:"valid_from"`
+	NotAfter  time.Time `json:"expiration_time"`
+	Path      string    `json:"path"`
 }
 
 // Leaf is the certificate of intercepted domains, nil if there is none.
