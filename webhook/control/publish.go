@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -160,7 +163,7 @@ func (t *targets) writeSecret(ctx context.Context, target Target, have *corev1.S
 	if err := t.Apply(ctx, apply, FieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("write Secret %s: %w", key, err)
 	}
-	if have != nil && surplus(have.Data, want.data) {
+	if surplus(apply.Data, want.data) { // the answer of the API server
 		return t.replaceData(ctx, key, want.data)
 	}
 	return nil
@@ -178,15 +181,12 @@ func isOwned(secret *corev1.Secret) bool {
 
 // replaceData removes keys that somebody else added, which an apply leaves alone.
 func (t *targets) replaceData(ctx context.Context, key client.ObjectKey, data map[string][]byte) error {
-	var now corev1.Secret
-	if err := t.live.Get(ctx, key, &now); err != nil {
-		return fmt.Errorf("read Secret %s: %w", key, err)
+	patch, err := json.Marshal([]any{map[string]any{"op": "add", "path": "/data", "value": data}})
+	if err != nil {
+		return fmt.Errorf("encode Secret %s: %w", key, err)
 	}
-	if !surplus(now.Data, data) {
-		return nil
-	}
-	now.Data = data
-	if err := t.Update(ctx, &now, FieldOwner); err != nil {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	if err := t.Patch(ctx, secret, client.RawPatch(types.JSONPatchType, patch), FieldOwner); err != nil {
 		return fmt.Errorf("remove foreign keys from Secret %s: %w", key, err)
 	}
 	return nil
