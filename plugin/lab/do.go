@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -47,8 +48,30 @@ func (p *Pod) Do(ctx context.Context, r Request) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	token, mark := NewToken(), p.lab.Ledger.Mark()
-	s, outcome, err := p.Open(ctx, r.Dst, r.tls())
+	mark := p.lab.Ledger.Mark()
+	res := r.send(ctx, p.Open)
+	p.attribute(&res, r.Raw, mark)
+	return res
+}
+
+// Do sends r from where this process is, such as a container in a cluster, to r.Dst. What the Internet saw is in its ledger,
+// under the token.
+func (r Request) Do(ctx context.Context) Result {
+	r.setDefaults()
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	return r.send(ctx, func(ctx context.Context, dst netip.AddrPort, opts *TLSOptions) (*Session, Outcome, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", dst.String())
+		if err != nil {
+			return nil, classify(err), err
+		}
+		return newSession(ctx, c, opts)
+	})
+}
+
+func (r Request) send(ctx context.Context, open func(context.Context, netip.AddrPort, *TLSOptions) (*Session, Outcome, error)) Result {
+	token := NewToken()
+	s, outcome, err := open(ctx, r.Dst, r.tls())
 	if err != nil {
 		return Result{Outcome: outcome, Err: err, Token: token}
 	}
@@ -63,11 +86,10 @@ func (p *Pod) Do(ctx context.Context, r Request) Result {
 		res = s.doHTTP1(r, token)
 	}
 	res.Token = token
-	p.attribute(&res, r.Raw, mark)
 	return res
 }
 
-func (p *Pod) complete(r *Request) error {
+func (r *Request) setDefaults() {
 	if r.Timeout == 0 {
 		r.Timeout = 5 * time.Second
 	}
@@ -83,6 +105,10 @@ func (p *Pod) complete(r *Request) error {
 	if r.Host == "" {
 		r.Host = r.Name
 	}
+}
+
+func (p *Pod) complete(r *Request) error {
+	r.setDefaults()
 	if r.Dst.IsValid() {
 		return nil
 	}

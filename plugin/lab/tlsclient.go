@@ -66,6 +66,10 @@ func (p *Pod) Open(ctx context.Context, dst netip.AddrPort, opts *TLSOptions) (*
 	if err != nil {
 		return nil, classify(err), err
 	}
+	return newSession(ctx, c, opts)
+}
+
+func newSession(ctx context.Context, c net.Conn, opts *TLSOptions) (*Session, Outcome, error) {
 	forget(c)
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(deadline)

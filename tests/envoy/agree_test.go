@@ -163,9 +163,6 @@ func injected(plan *xds.Plan, v xds.Verdict, up *lab.Entry) error {
 	return nil
 }
 
-// clientHeader is what the client itself sends under the names that the policy may set.
-const clientHeader = "from-the-client"
-
 func isValueOf(plan *xds.Plan, name, value string) bool {
 	for _, d := range plan.Domains {
 		for _, h := range d.Headers {

@@ -32,41 +32,41 @@ mitm:
 func auditTrials() []trial {
 	const quiet, loud = "https://quiet.audit.example/", "https://loud.audit.example/"
 	return []trial{
-		{ask("GET", quiet), outcome{end: arrives, rule: "quiet"}},
-		{ask("GET", quiet, overHTTP2), outcome{end: arrives, rule: "quiet"}},
-		{ask("GET", loud+"x?secret=1"), outcome{end: arrives, rule: "loud", recorded: true, path: "/x"}},
-		{ask("POST", loud, overHTTP2), outcome{end: arrives, rule: "loud", recorded: true}},
-		{ask("GET", "http://loud.audit.example/"), outcome{end: plaintext, rule: "loud-web", recorded: true}},
-		{ask("PUT", quiet+"file"), outcome{end: arrives, rule: "quiet", recorded: true, recordedBy: "uploads"}},
-		{ask("PUT", loud+"file"), outcome{end: arrives, rule: "loud", recorded: true, recordedBy: "uploads"}},
-		{ask("PUT", quiet+"admin"), outcome{end: denied403, rule: "no-admin", recordedBy: "uploads"}},
-		{ask("GET", quiet+"admin?secret=1"), outcome{end: denied403, rule: "no-admin", path: "/admin"}},
-		{ask("DELETE", loud, overHTTP2), outcome{end: denied403, rule: "no-deletes"}},
-		{ask("POST", "http://loud.audit.example/"), outcome{end: denied403, rule: "default"}},
-		{ask("GET", "http://unknown.audit.example/"), outcome{end: denied403, rule: "default"}},
-		{ask("GET", quiet, withHost("loud.audit.example")), outcome{end: status404, rule: "misdirected"}},
-		{ask("GET", quiet, withHost("loud.audit.example"), overHTTP2), outcome{end: status421, rule: "misdirected"}},
-		{ask("CONNECT", quiet, withPath("quiet.audit.example:443"), withHost("quiet.audit.example:443")), outcome{end: denied403, rule: "default", path: "-"}},
-		{ask("GET", "https://quiet-passed.audit.example/"), outcome{end: passed, rule: "quiet"}},
-		{ask("GET", "https://loud-passed.audit.example/"), outcome{end: passed, rule: "loud", recorded: true}},
-		{ask("GET", "tcp://203.0.113.66:6000"), outcome{end: raw, rule: "quiet-net"}},
-		{ask("GET", "tcp://203.0.113.50:6000"), outcome{end: raw, rule: "loud-net", recorded: true}},
-		{ask("GET", "https://192.0.2.225/"), outcome{end: arrives, rule: "quiet-host"}},
-		{ask("GET", "https://192.0.2.209/"), outcome{end: arrives, rule: "loud-host", recorded: true}},
-		{ask("GET", "tcp://203.0.113.65:6000"), outcome{end: closed, rule: "retired"}},
-		{ask("GET", "tcp://203.0.113.99:6000"), outcome{end: closed, rule: "default"}},
-		{ask("GET", "https://banned.audit.example/"), outcome{end: closed, rule: "no-such"}},
-		{ask("GET", "https://unknown.audit.example/"), outcome{end: closed, rule: "default"}},
-		{ask("GET", "https://203.0.113.99/"), outcome{end: closed, rule: "default"}},
+		try(ask("GET", quiet), outcome{End: arrives, Rule: "quiet"}),
+		try(ask("GET", quiet, overHTTP2), outcome{End: arrives, Rule: "quiet"}),
+		try(ask("GET", loud+"x?secret=1"), outcome{End: arrives, Rule: "loud", Recorded: true, Path: "/x"}),
+		try(ask("POST", loud, overHTTP2), outcome{End: arrives, Rule: "loud", Recorded: true}),
+		try(ask("GET", "http://loud.audit.example/"), outcome{End: plaintext, Rule: "loud-web", Recorded: true}),
+		try(ask("PUT", quiet+"file"), outcome{End: arrives, Rule: "quiet", Recorded: true, RecordedBy: "uploads"}),
+		try(ask("PUT", loud+"file"), outcome{End: arrives, Rule: "loud", Recorded: true, RecordedBy: "uploads"}),
+		try(ask("PUT", quiet+"admin"), outcome{End: denied403, Rule: "no-admin", RecordedBy: "uploads"}),
+		try(ask("GET", quiet+"admin?secret=1"), outcome{End: denied403, Rule: "no-admin", Path: "/admin"}),
+		try(ask("DELETE", loud, overHTTP2), outcome{End: denied403, Rule: "no-deletes"}),
+		try(ask("POST", "http://loud.audit.example/"), outcome{End: denied403, Rule: "default"}),
+		try(ask("GET", "http://unknown.audit.example/"), outcome{End: denied403, Rule: "default"}),
+		try(ask("GET", quiet, withHost("loud.audit.example")), outcome{End: status404, Rule: "misdirected"}),
+		try(ask("GET", quiet, withHost("loud.audit.example"), overHTTP2), outcome{End: status421, Rule: "misdirected"}),
+		try(ask("CONNECT", quiet, withPath("quiet.audit.example:443"), withHost("quiet.audit.example:443")), outcome{End: denied403, Rule: "default", Path: "-"}),
+		try(ask("GET", "https://quiet-passed.audit.example/"), outcome{End: passed, Rule: "quiet"}),
+		try(ask("GET", "https://loud-passed.audit.example/"), outcome{End: passed, Rule: "loud", Recorded: true}),
+		try(ask("GET", "tcp://203.0.113.66:6000"), outcome{End: raw, Rule: "quiet-net"}),
+		try(ask("GET", "tcp://203.0.113.50:6000"), outcome{End: raw, Rule: "loud-net", Recorded: true}),
+		try(ask("GET", "https://192.0.2.225/"), outcome{End: arrives, Rule: "quiet-host"}),
+		try(ask("GET", "https://192.0.2.209/"), outcome{End: arrives, Rule: "loud-host", Recorded: true}),
+		try(ask("GET", "tcp://203.0.113.65:6000"), outcome{End: closed, Rule: "retired"}),
+		try(ask("GET", "tcp://203.0.113.99:6000"), outcome{End: closed, Rule: "default"}),
+		try(ask("GET", "https://banned.audit.example/"), outcome{End: closed, Rule: "no-such"}),
+		try(ask("GET", "https://unknown.audit.example/"), outcome{End: closed, Rule: "default"}),
+		try(ask("GET", "https://203.0.113.99/"), outcome{End: closed, Rule: "default"}),
 	}
 }
 
 // refusedTrials are denied by what a name or a path turns out to be, not by a rule.
 func refusedTrials() []trial {
 	return []trial{
-		{ask("GET", "https://private.audit.example/"), outcome{end: status503, rule: "quiet"}},
-		{ask("GET", "https://private-passed.audit.example/"), outcome{end: closed, rule: "quiet"}},
-		{ask("GET", "https://quiet.audit.example/a%2Fb"), outcome{end: status400, rule: "default", path: "/a/b"}},
+		try(ask("GET", "https://private.audit.example/"), outcome{End: status503, Rule: "quiet"}),
+		try(ask("GET", "https://private-passed.audit.example/"), outcome{End: closed, Rule: "quiet"}),
+		try(ask("GET", "https://quiet.audit.example/a%2Fb"), outcome{End: status400, Rule: "default", Path: "/a/b"}),
 	}
 }
 
@@ -89,16 +89,16 @@ func runRecords(t *testing.T, policy string, trials []trial) {
 	t.Helper()
 	ctx := testContext(t, time.Minute)
 	for _, trial := range trials {
-		if trial.request.Name != "" {
-			testLab(t).World.Add(trial.request.Name)
+		if trial.Request.Name != "" {
+			testLab(t).World.Add(trial.Request.Name)
 		}
 	}
 	p := startProxy(ctx, t, podAudit, egress(t, policy), "-l", "error")
 	var want []record
 	for _, trial := range trials {
-		res, v := p.do(ctx, t, trial.request)
+		res, v := p.do(ctx, t, trial.Request)
 		checkOutcome(t, trial, res, v)
-		want = append(want, expectedRecords(p, trial, p.place(t, trial.request))...)
+		want = append(want, expectedRecords(p, trial, p.place(t, trial.Request))...)
 	}
 	compareRecords(t, want, p.stopAndRead(t))
 }
@@ -161,12 +161,12 @@ egress:
 // TestRecordedConnections: a rule that only records sees what it matches, and nothing else.
 func TestRecordedConnections(t *testing.T) {
 	trials := []trial{
-		{ask("GET", "https://loud-passed.audit.example/"), outcome{end: passed, rule: "all", recorded: true, recordedBy: "watch-name"}},
-		{ask("GET", "https://loud-passed.audit.example:8443/"), outcome{end: passed, rule: "all"}},
-		{ask("GET", "https://quiet-passed.audit.example/"), outcome{end: passed, rule: "all"}},
-		{ask("GET", "https://a.below.audit.example:8443/"), outcome{end: passed, rule: "all", recorded: true, recordedBy: "watch-below"}},
-		{ask("GET", "https://a.below.audit.example:9443/"), outcome{end: closed, rule: "default", recordedBy: "watch-below"}},
-		{ask("GET", "tcp://203.0.113.66:6000"), outcome{end: raw, rule: "net"}},
+		try(ask("GET", "https://loud-passed.audit.example/"), outcome{End: passed, Rule: "all", Recorded: true, RecordedBy: "watch-name"}),
+		try(ask("GET", "https://loud-passed.audit.example:8443/"), outcome{End: passed, Rule: "all"}),
+		try(ask("GET", "https://quiet-passed.audit.example/"), outcome{End: passed, Rule: "all"}),
+		try(ask("GET", "https://a.below.audit.example:8443/"), outcome{End: passed, Rule: "all", Recorded: true, RecordedBy: "watch-below"}),
+		try(ask("GET", "https://a.below.audit.example:9443/"), outcome{End: closed, Rule: "default", RecordedBy: "watch-below"}),
+		try(ask("GET", "tcp://203.0.113.66:6000"), outcome{End: raw, Rule: "net"}),
 	}
 	runRecords(t, watching, trials)
 }
@@ -175,8 +175,8 @@ func TestRecordedConnections(t *testing.T) {
 func TestRecordedNetworks(t *testing.T) {
 	const policy = watching + "  - {name: watch-net, audit: true, cidrs: [203.0.113.66]}\n"
 	runRecords(t, policy, []trial{
-		{ask("GET", "https://loud-passed.audit.example/"), outcome{end: passed, rule: "all", recorded: true, recordedBy: "watch-name"}},
-		{ask("GET", "tcp://203.0.113.66:6000"), outcome{end: raw, rule: "net", recorded: true}},
-		{ask("GET", "tcp://203.0.113.67:6000"), outcome{end: raw, rule: "net", recorded: true}},
+		try(ask("GET", "https://loud-passed.audit.example/"), outcome{End: passed, Rule: "all", Recorded: true, RecordedBy: "watch-name"}),
+		try(ask("GET", "tcp://203.0.113.66:6000"), outcome{End: raw, Rule: "net", Recorded: true}),
+		try(ask("GET", "tcp://203.0.113.67:6000"), outcome{End: raw, Rule: "net", Recorded: true}),
 	})
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/netproxy/netproxy/xds"
 )
 
-// canary is how every credential of these tests begins.
-const canary = "canary-sk-live-"
-
 func credentialValue(c xds.Credential) string { return canary + c.Secret + "-" + c.Key }
 
 // authority is one CA for all policies of the tests.

@@ -184,13 +184,6 @@ func (g *generator) request() (lab.Request, xds.Request) {
 	return r, seen(g.lab, r)
 }
 
-func authorityOf(a netip.Addr) string {
-	if a.Is6() {
-		return "[" + a.String() + "]"
-	}
-	return a.String()
-}
-
 func (g *generator) path() string {
 	return pick(g, "/", "/v1/", "/v1/files", "/v1/files?x=%2F", "/v1//files", "/v1/../admin", "/admin/x", "/%61dmin", "/v1/%2e%2e/admin",
 		"/v1/a%2Fb", "/v1/a%5cb", "/caf%C3%A9/x", "/caf%c3%a9", "/a-b%7Ec", "/x/./v1/", "/v1/a:b", "/v1/a%3ab", "/v1/..;/admin", "/v1/x=..;/b", "/v1/..%2f..%2fadmin", "/v1/%2e%2e%2fadmin", "/v1/.%5Cx", "/v1/|x{}", "/v1/%01", "/a//../admin", "/v1/.;x/files", "/v1/...", "/admin%3Bx", "/v1/;a=b/../admin", "/V1/", "/v1/a\\b", "/v1", "/x%25y")

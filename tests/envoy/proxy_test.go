@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,49 +160,6 @@ func (p *proxy) change(ctx context.Context, policy v1alpha1.Policy) error {
 		return err
 	}
 	return inForce(ctx, p.envoy, p.files.Revision())
-}
-
-// ask is a request to a URL; the scheme tcp sends something that is not HTTP, and tls the same inside of TLS.
-func ask(method, target string, changes ...func(*lab.Request)) lab.Request {
-	u, err := url.Parse(target)
-	if err != nil {
-		panic(err)
-	}
-	r := lab.Request{
-		Method: method, Path: u.RequestURI(), Host: u.Hostname(), SNI: u.Hostname(),
-		TLS: u.Scheme == "https" || u.Scheme == "tls", Raw: u.Scheme == "tcp" || u.Scheme == "tls",
-		Header: []lab.Field{{Name: "Authorization", Value: clientHeader}, {Name: "X-Agent", Value: clientHeader}},
-	}
-	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-		r.Host, r.SNI = authorityOf(addr), "-"
-		r.Dst = netip.AddrPortFrom(addr, portOf(u))
-	} else {
-		r.Name, r.Dst = u.Hostname(), netip.AddrPortFrom(netip.Addr{}, portOf(u))
-	}
-	for _, change := range changes {
-		change(&r)
-	}
-	return r
-}
-
-func portOf(u *url.URL) uint16 {
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-		return uint16(n)
-	}
-	if u.Scheme == "http" {
-		return 80
-	}
-	return 443
-}
-
-func withHost(host string) func(*lab.Request) { return func(r *lab.Request) { r.Host = host } }
-func withSNI(name string) func(*lab.Request)  { return func(r *lab.Request) { r.SNI = name } }
-func withPath(path string) func(*lab.Request) { return func(r *lab.Request) { r.Path = path } }
-func overHTTP2(r *lab.Request)                { r.HTTP2 = true }
-
-// to connects to an address whatever the name says.
-func to(addr netip.Addr) func(*lab.Request) {
-	return func(r *lab.Request) { r.Dst = netip.AddrPortFrom(addr, r.Dst.Port()) }
 }
 
 // place gives the request the address of its name.

@@ -1,5 +1,5 @@
 // Command tool is what the test pods run: the pause container, small servers and clients, and attempts to escape. It is
-// static and has no dependencies. Clients print one line that tests read: "ok ..." or "error ...".
+// static. Clients print one line that tests read: "ok ..." or "error ...".
 package main
 
 import (
@@ -28,6 +28,7 @@ func verbs() map[string]verb {
 		"echo":      {"ADDRESS", serveEcho},
 		"get":       {"URL", get},
 		"repeat":    {"URL SECONDS", repeat},
+		"request":   {"JSON", request},
 		"tcp":       {"ADDRESS TEXT", dial("tcp")},
 		"udp":       {"ADDRESS TEXT", dial("udp")},
 		"dns":       {"SERVER NAME", lookup},
