@@ -26,8 +26,8 @@ const (
 	askFirst  = 100 * time.Millisecond
 	askAtMost = 15 * time.Second
 	askInSync = 10 * time.Minute
-	// bumpAgain is when the kubelet is told again: it may have read its cache before the Secret arrived there.
-	bumpAgain = 1500 * time.Millisecond
+	// bumpWait is when the kubelet is told again, doubled each time.
+	bumpWait = 1500 * time.Millisecond
 	maxBumps  = 5
 )
 
@@ -89,6 +89,9 @@ func (p *pods) Reconcile(ctx context.Context, key types.NamespacedName) (reconci
 	}
 	state.Observation = p.proxies.ask(ctx, &pod, want)
 	after := p.judge(want, &state)
+	if err := p.bumpAgain(ctx, &pod, want.Revision, &state); err != nil {
+		return reconcile.Result{}, err
+	}
 	if was := p.board.pod(key); was.For != state.For || was.Rejected != state.Rejected || was.Unreachable != state.Unreachable {
 		p.board.setPod(key, state)
 		p.board.wake(target.Ref())
@@ -111,15 +114,19 @@ func (p *pods) judge(want Outcome, state *podState) time.Duration {
 
 // bump changes the annotation, which makes the kubelet look at the pod's volumes at once. Without it a changed Secret takes a minute.
 func (p *pods) bump(ctx context.Context, pod *corev1.Pod, revision string, state *podState) error {
-	at, _, _ := strings.Cut(pod.Annotations[v1alpha1.AnnotationRevision], ".")
-	if state.bumpedTo != revision {
-		*state = podState{Observation: state.Observation, bumpedTo: revision, bumped: p.clock()}
-		if at == revision {
-			return nil // injected with it, or bumped by the leader before
-		}
-		return p.annotate(ctx, pod, revision)
+	if state.bumpedTo == revision {
+		return nil
 	}
-	if state.For == revision || state.bumps >= maxBumps || p.clock().Sub(state.bumped) < bumpAgain<<state.bumps || !proxyStarted(pod) {
+	*state = podState{Observation: state.Observation, bumpedTo: revision, bumped: p.clock()}
+	if at, _, _ := strings.Cut(pod.Annotations[v1alpha1.AnnotationRevision], "."); at == revision {
+		return nil // injected with it, or bumped by the leader before
+	}
+	return p.annotate(ctx, pod, revision)
+}
+
+// bumpAgain is for a proxy that does not follow: the kubelet may have looked before the Secret arrived in its cache.
+func (p *pods) bumpAgain(ctx context.Context, pod *corev1.Pod, revision string, state *podState) error {
+	if state.For == revision || state.Unreachable != "" || state.bumps >= maxBumps || p.clock().Sub(state.bumped) < bumpWait<<state.bumps {
 		return nil
 	}
 	state.bumps++
