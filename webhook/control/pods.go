@@ -28,7 +28,7 @@ const (
 	askInSync = 10 * time.Minute
 	// bumpWait is when the kubelet is told again, doubled each time.
 	bumpWait = 1500 * time.Millisecond
-	maxBumps  = 5
+	maxBumps = 5
 )
 
 // podWorkers ask proxies at once.
