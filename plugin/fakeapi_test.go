@@ -169,11 +169,28 @@ func (f *fakeAPI) get(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if len(parts) == 2 && parts[0] == "api" || len(parts) == 3 && parts[0] == "apis" {
+		f.discovery(w, strings.Join(parts[1:], "/"))
+		return
+	}
 	if len(parts)%2 == 0 == (parts[0] == "api") && !isCollection(parts) {
 		f.notFound(w, path)
 		return
 	}
 	f.list(w, r)
+}
+
+// discovery names every kind that an installation has; the group does not matter to the one who asks.
+func (f *fakeAPI) discovery(w http.ResponseWriter, version string) {
+	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"}, GroupVersion: version}
+	for _, kind := range strings.Fields("Namespace ClusterRole ClusterRoleBinding CustomResourceDefinition ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding MutatingWebhookConfiguration ValidatingWebhookConfiguration ClusterEgressPolicy") {
+		list.APIResources = append(list.APIResources, metav1.APIResource{Name: plural(kind), Kind: kind})
+	}
+	for _, kind := range strings.Fields("ServiceAccount Role RoleBinding Service Deployment PodDisruptionBudget NetworkPolicy ConfigMap Secret EgressPolicy") {
+		list.APIResources = append(list.APIResources, metav1.APIResource{Name: plural(kind), Kind: kind, Namespaced: true})
+	}
+	body, _ := json.Marshal(list)
+	f.reply(w, http.StatusOK, string(body))
 }
 
 // isCollection: /api/v1/pods, /api/v1/namespaces/x/pods and the same below /apis/group/version.
@@ -203,7 +220,7 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 	}
 	version, kind := "v1", map[string]string{
 		"pods": "PodList", "secrets": "SecretList", "namespaces": "NamespaceList", "events": "EventList",
-		"egresspolicies": "EgressPolicyList", "clusteregresspolicies": "ClusterEgressPolicyList",
+		"nodes": "NodeList", "egresspolicies": "EgressPolicyList", "clusteregresspolicies": "ClusterEgressPolicyList",
 	}[resource]
 	if strings.HasPrefix(base, "/apis/netproxy.dev/") {
 		version = "netproxy.dev/v1alpha1"

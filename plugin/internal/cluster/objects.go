@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,16 +53,50 @@ func (c *Client) Secret(ctx context.Context, namespace, name string) (*corev1.Se
 
 // SecretMeta reads a Secret without its data.
 func (c *Client) SecretMeta(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	data, err := c.core.Get().Namespace(namespace).Resource("secrets").Name(name).
-		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").Do(ctx).Raw()
+	data, err := body(c.core.Get().Namespace(namespace).Resource("secrets").Name(name).
+		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1").Do(ctx))
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	out := &metav1.PartialObjectMetadata{}
 	if err := json.Unmarshal(data, out); err != nil {
 		return nil, fmt.Errorf("reading Secret %s/%s: %w", namespace, name, err)
 	}
 	return out, nil
+}
+
+// SecretNames lists Secrets without their data.
+func (c *Client) SecretNames(ctx context.Context, selector string) ([]types.NamespacedName, error) {
+	data, err := body(c.core.Get().Resource("secrets").VersionedParams(&metav1.ListOptions{LabelSelector: selector}, c.codec).
+		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").Do(ctx))
+	if err != nil {
+		return nil, err
+	}
+	var list metav1.PartialObjectMetadataList
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("reading the names of Secrets: %w", err)
+	}
+	var out []types.NamespacedName
+	for i := range list.Items {
+		out = append(out, types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name})
+	}
+	return out, nil
+}
+
+// Nodes lists the nodes.
+func (c *Client) Nodes(ctx context.Context) ([]corev1.Node, error) {
+	var out corev1.NodeList
+	err := c.list(ctx, c.core, "nodes", "", &metav1.ListOptions{}, &out)
+	return out.Items, err
+}
+
+// Unlabel removes a label of a namespace.
+func (c *Client) Unlabel(ctx context.Context, namespace, label string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{label: nil}}})
+	if err != nil {
+		return err
+	}
+	return Explain(c.core.Patch(types.MergePatchType).Resource("namespaces").Name(namespace).Param("fieldManager", FieldManager).Body(patch).Do(ctx).Error())
 }
 
 // ReadNamespace reads one namespace.
@@ -83,11 +116,18 @@ func (c *Client) get(ctx context.Context, client rest.Interface, resource, names
 	return Explain(client.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).Name(name).Do(ctx).Into(into))
 }
 
+// body is the answer as it came. Raw alone would lose what the API server says about an error.
+func body(result rest.Result) ([]byte, error) {
+	if err := result.Error(); err != nil {
+		return nil, Explain(err)
+	}
+	return result.Raw()
+}
+
 // Page asks a pod's own HTTP server through the API server.
 func (c *Client) Page(ctx context.Context, namespace, pod string, port int32, path string) ([]byte, error) {
-	data, err := c.core.Get().Namespace(namespace).Resource("pods").Name(pod + ":" + strconv.Itoa(int(port))).
-		SubResource("proxy").Suffix(path).Do(ctx).Raw()
-	return data, Explain(err)
+	return body(c.core.Get().Namespace(namespace).Resource("pods").Name(pod + ":" + strconv.Itoa(int(port))).
+		SubResource("proxy").Suffix(path).Do(ctx))
 }
 
 // Logs streams the log of a container.
@@ -98,9 +138,9 @@ func (c *Client) Logs(ctx context.Context, namespace, pod string, options *corev
 
 // Version is the API server's.
 func (c *Client) Version(ctx context.Context) (*version.Info, error) {
-	data, err := c.core.Get().AbsPath("/version").Do(ctx).Raw()
+	data, err := body(c.core.Get().AbsPath("/version").Do(ctx))
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	out := &version.Info{}
 	if err := json.Unmarshal(data, out); err != nil {
@@ -115,14 +155,14 @@ func (c *Client) May(ctx context.Context, verb, group, resource, namespace strin
 		"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
 		"spec": map[string]any{"resourceAttributes": map[string]any{"verb": verb, "group": group, "resource": resource, "namespace": namespace}},
 	}
-	body, err := json.Marshal(review)
+	question, err := json.Marshal(review)
 	if err != nil {
 		return false, err
 	}
-	data, err := c.core.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").Body(body).
-		SetHeader("Content-Type", runtime.ContentTypeJSON).Do(ctx).Raw()
+	data, err := body(c.core.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").Body(question).
+		SetHeader("Content-Type", runtime.ContentTypeJSON).Do(ctx))
 	if err != nil {
-		return false, Explain(err)
+		return false, err
 	}
 	var answer struct{ Status struct{ Allowed bool } }
 	err = json.Unmarshal(data, &answer)
@@ -143,23 +183,13 @@ func (c *Client) RestartTemplate(ctx context.Context, resource, namespace, name,
 
 // Owner reads the controller of an object in the apps group, to find a Deployment behind a ReplicaSet. Nil if there is none.
 func (c *Client) Owner(ctx context.Context, namespace, replicaSet string) (*metav1.OwnerReference, error) {
-	data, err := c.core.Get().AbsPath("/apis/apps/v1/namespaces", namespace, "replicasets", replicaSet).Do(ctx).Raw()
+	data, err := body(c.core.Get().AbsPath("/apis/apps/v1/namespaces", namespace, "replicasets", replicaSet).Do(ctx))
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	var object metav1.PartialObjectMetadata
 	if err := json.Unmarshal(data, &object); err != nil {
 		return nil, fmt.Errorf("reading ReplicaSet %s/%s: %w", namespace, replicaSet, err)
 	}
 	return metav1.GetControllerOf(&object), nil
-}
-
-// Healthy asks a path of the API server, such as /readyz.
-func (c *Client) Healthy(ctx context.Context, path string) error {
-	var code int
-	err := c.core.Get().AbsPath(path).Do(ctx).StatusCode(&code).Error()
-	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("%s answers %d", path, code)
-	}
-	return Explain(err)
 }

@@ -48,9 +48,9 @@ func (m *Mapper) resource(ctx context.Context, kind schema.GroupVersionKind) (*m
 	version := kind.GroupVersion()
 	known, ok := m.known[version]
 	if !ok {
-		data, err := m.client.core.Get().AbsPath(versionPath(version)...).Do(ctx).Raw()
+		data, err := body(m.client.core.Get().AbsPath(versionPath(version)...).Do(ctx))
 		if err != nil {
-			return nil, Explain(err)
+			return nil, err
 		}
 		var list metav1.APIResourceList
 		if err := json.Unmarshal(data, &list); err != nil {
@@ -82,11 +82,11 @@ func (m *Mapper) ApplyAny(ctx context.Context, object *unstructured.Unstructured
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(object)
+	intent, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
-	request := m.client.core.Patch(types.ApplyPatchType).AbsPath(path...).Param("fieldManager", FieldManager).Body(body)
+	request := m.client.core.Patch(types.ApplyPatchType).AbsPath(path...).Param("fieldManager", FieldManager).Body(intent)
 	if options.DryRun != Store {
 		request = request.Param("dryRun", string(options.DryRun))
 	}
@@ -111,9 +111,9 @@ func (m *Mapper) Read(ctx context.Context, object *unstructured.Unstructured) (*
 	if err != nil {
 		return nil, err
 	}
-	data, err := m.client.core.Get().AbsPath(path...).Do(ctx).Raw()
+	data, err := body(m.client.core.Get().AbsPath(path...).Do(ctx))
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	out := &unstructured.Unstructured{}
 	return out, out.UnmarshalJSON(data)

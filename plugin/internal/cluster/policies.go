@@ -107,12 +107,12 @@ const (
 
 // Apply sends what the user wrote as a server-side apply, and returns what the API server makes of it.
 func (c *Client) Apply(ctx context.Context, p v1alpha1.Policy, options ApplyOptions) (v1alpha1.Policy, error) {
-	body, err := Intent(p)
+	intent, err := Intent(p)
 	if err != nil {
 		return nil, err
 	}
 	request := c.policy.Patch(types.ApplyPatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
-		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Param("fieldValidation", "Strict").Body(body)
+		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Param("fieldValidation", "Strict").Body(intent)
 	if options.DryRun != Store {
 		request = request.Param("dryRun", string(options.DryRun))
 	}
@@ -148,15 +148,21 @@ func Intent(p v1alpha1.Policy) ([]byte, error) {
 
 // Annotate sets annotations of a policy and leaves everything else to its owners.
 func (c *Client) Annotate(ctx context.Context, p v1alpha1.Policy, annotations map[string]string) (v1alpha1.Policy, error) {
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations}})
 	if err != nil {
 		return nil, err
 	}
 	out := empty(Kind(p))
 	err = c.policy.Patch(types.MergePatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
-		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Body(body).Do(ctx).Into(out)
+		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Body(patch).Do(ctx).Into(out)
 	if err != nil {
 		return nil, Explain(err)
 	}
 	return withKind(out), nil
+}
+
+// DropFinalizers lets a policy go when nobody is left who would.
+func (c *Client) DropFinalizers(ctx context.Context, p v1alpha1.Policy) error {
+	return Explain(c.policy.Patch(types.MergePatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
+		Resource(Resource(Kind(p))).Name(p.GetName()).Body([]byte(`{"metadata":{"finalizers":null}}`)).Do(ctx).Error())
 }
