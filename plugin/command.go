@@ -152,7 +152,7 @@ func addVerbs(root *cobra.Command, s *shell) {
 	root.AddCommand(grouped(groupPolicy,
 		newCreateCommand(s), newConvertCommand(s), newLearnCommand(s), newExplainCommand(s), newRenderCommand(s), newFrontingCommand(s))...)
 	root.AddCommand(grouped(groupWatch, newApplyCommand(s), newDiffCommand(s), newGetCommand(s), newStatusCommand(s), newLogsCommand(s))...)
-	root.AddCommand(grouped(groupCluster, newInstallCommand(s), newUninstallCommand(s), newCheckCommand(s), newRotateCommand(s))...)
+	root.AddCommand(grouped(groupCluster, newInstallCommand(s), newUninstallCommand(s), newCheckCommand(s), newRotateCommand(s), newTrustCommand(s), newInjectCommand(s))...)
 	root.AddCommand(grouped(groupOther,
 		newDemoCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
 }

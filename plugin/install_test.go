@@ -149,7 +149,9 @@ func TestCheckFinds(t *testing.T) {
 		{"no server", func(api *fakeAPI) { api.pages["/version"] = page{500, "no"} }, nil, map[string]severity{"NP001": severityError}, 2},
 		{"old server", func(api *fakeAPI) { api.pages["/version"] = page{200, strings.ReplaceAll(version, "37", "28")} }, nil, map[string]severity{"NP002": severityError}, 2},
 		{"older server", func(api *fakeAPI) { api.pages["/version"] = page{200, strings.ReplaceAll(version, "37", "33")} }, nil, map[string]severity{"NP002": severityWarning}, 0},
-		{"no deployment", func(api *fakeAPI) { delete(api.objects, "/apis/apps/v1/namespaces/netproxy-system/deployments/netproxy-webhook") }, nil, map[string]severity{"NP004": severityError}, 2},
+		{"no deployment", func(api *fakeAPI) {
+			delete(api.objects, "/apis/apps/v1/namespaces/netproxy-system/deployments/netproxy-webhook")
+		}, nil, map[string]severity{"NP004": severityError}, 2},
 		{"replicas", func(api *fakeAPI) {
 			api.objects["/apis/apps/v1/namespaces/netproxy-system/deployments/netproxy-webhook"].Object["status"] = map[string]any{}
 		}, nil, map[string]severity{"NP005": severityError}, 2},

@@ -16,7 +16,7 @@ metadata:
   labels: {app: agent, netproxy.dev/policy: agent, netproxy.dev/policy-kind: EgressPolicy}
   annotations: {netproxy.dev/revision: "0011223344556677"}
   ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: agent-7d9f, uid: r, controller: true}]
-spec: {nodeName: node-1, containers: [{name: main}], initContainers: [{name: netproxy, restartPolicy: Always}]}
+spec: {nodeName: node-1, containers: [{name: main}], initContainers: [{name: netproxy, restartPolicy: Always, image: "envoy:1"}]}
 status:
   phase: Running
   initContainerStatuses: [{name: netproxy, ready: true, state: {running: {}}}]

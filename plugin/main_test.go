@@ -202,6 +202,8 @@ func TestConvert(t *testing.T) { golden(t, "convert", "convert -f @") }
 
 func TestLearn(t *testing.T) { golden(t, "learn", "") }
 
+func TestInject(t *testing.T) { golden(t, "inject", "inject -f @") }
+
 func TestRender(t *testing.T) { golden(t, "render", "render -f @") }
 
 // TestErrors also holds every error to leave nothing behind.

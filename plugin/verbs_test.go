@@ -324,7 +324,13 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"", "render", "explain", "test-fronting", "version", "completion"} {
+	verbs := []string{"", "create policy"}
+	for _, cmd := range newCommand(newShell(discard(), "", nil)).Commands() {
+		if cmd.IsAvailableCommand() {
+			verbs = append(verbs, cmd.Name())
+		}
+	}
+	for _, verb := range verbs {
 		r := execute(t, "", append(strings.Fields(verb), "--help")...)
 		if r.code != ExitGood || !strings.Contains(r.out, "kubectl netproxy") || !strings.Contains(r.out, "Examples:") {
 			t.Errorf("%q: %d\n%s", verb, r.code, r.out)

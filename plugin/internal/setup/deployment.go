@@ -106,14 +106,34 @@ func (o *Options) extra() []*unstructured.Unstructured {
 	return out
 }
 
-// ProxyImage is the Envoy that the Deployment in the cluster puts into pods; empty if it does not say.
+// ProxyImage is the Envoy that the Deployment puts into pods, InitImage its netproxy-init; empty if it does not say.
 func ProxyImage(deployment *unstructured.Unstructured) string {
+	return variable(deployment, imageVariables["proxy"])
+}
+
+// InitImage is netproxy-init's.
+func InitImage(deployment *unstructured.Unstructured) string {
+	return variable(deployment, imageVariables["init"])
+}
+
+// WebhookImage is what the Deployment itself runs.
+func WebhookImage(deployment *unstructured.Unstructured) string {
+	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
+	if len(containers) == 0 {
+		return ""
+	}
+	container, _ := containers[0].(map[string]any)
+	image, _ := container["image"].(string)
+	return image
+}
+
+func variable(deployment *unstructured.Unstructured, name string) string {
 	containers, _, _ := unstructured.NestedSlice(deployment.Object, "spec", "template", "spec", "containers")
 	for _, c := range containers {
 		container, _ := c.(map[string]any)
 		variables, _ := container["env"].([]any)
 		for _, v := range variables {
-			if entry, _ := v.(map[string]any); entry["name"] == imageVariables["proxy"] {
+			if entry, _ := v.(map[string]any); entry["name"] == name {
 				return fmt.Sprint(entry["value"])
 			}
 		}
