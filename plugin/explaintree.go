@@ -100,7 +100,7 @@ func stepTitle(s xds.Step) string {
 }
 
 func (e explainer) intercepted(parent *ui.Node, entry xds.EntryDescription) {
-	node := parent.Add(fmt.Sprintf("%s  chain %s", entry.Match, entry.Chain), entry.Domain.Field)
+	node := parent.Add(fmt.Sprintf("%s  chain %s", entry.Match, entry.Chain), entry.Domain.Field())
 	node.Add("another Host than "+hostWord(entry.Domain)+" gets 404; over HTTP/2 another intercepted name gets 421", "")
 	for _, h := range entry.Domain.Headers {
 		node.Add(fmt.Sprintf("injects %s from %s", h.Name, headerSource(h)), e.fieldOfHeader(entry.Domain, h))
@@ -159,13 +159,13 @@ func hostTitle(host string) string {
 // addresses, the default.
 func (e explainer) requests(node *ui.Node, host xds.HostDescription) {
 	for _, r := range e.visibleAddressRules(v1alpha1.ActionDeny) {
-		node.Add(requestRule(r, "", ofAddress), r.Field)
+		node.Add(requestRule(r, "", ofAddress), r.Field())
 	}
 	for _, use := range host.Rules {
-		node.Add(requestRule(use.Rule, use.Way, ofName), use.Rule.Field)
+		node.Add(requestRule(use.Rule, use.Way, ofName), use.Rule.Field())
 	}
 	for _, r := range e.visibleAddressRules(v1alpha1.ActionAllow) {
-		node.Add(requestRule(r, v1alpha1.ResolutionClient, ofAddress), r.Field)
+		node.Add(requestRule(r, v1alpha1.ResolutionClient, ofAddress), r.Field())
 	}
 	text := "otherwise 403"
 	if e.plan.Default == v1alpha1.ActionAllow {
@@ -320,7 +320,7 @@ func (e explainer) ruled(parent *ui.Node, entry xds.EntryDescription) {
 	default:
 		parts = append(parts, "passed through by "+r.Name, "goes to "+wayText(string(entry.Way)))
 	}
-	parent.Add(strings.Join(append(parts, "chain "+entry.Chain), "; ")+auditText(r), r.Field)
+	parent.Add(strings.Join(append(parts, "chain "+entry.Chain), "; ")+auditText(r), r.Field())
 }
 
 func (e explainer) byDefault(node *ui.Node, entries []xds.EntryDescription) {
@@ -353,7 +353,7 @@ func (e explainer) recording(root *ui.Node) {
 		if len(r.HTTP) > 0 {
 			parts = append(parts, httpText(r))
 		}
-		node.Add(strings.Join(parts, "; "), r.Field)
+		node.Add(strings.Join(parts, "; "), r.Field())
 	}
 }
 

@@ -23,8 +23,15 @@ type chainSet struct {
 	chains []*listenerv3.FilterChain
 
 	sums       ruleSums
-	domainSums map[int]digest
+	domainSums []digest
 	bucketSums map[string]digest
+	shared     map[sharedBucket]string // identities, where domains share chains
+}
+
+// sharedBucket is what a chain of several domains has in common.
+type sharedBucket struct {
+	address bool
+	number  int
 }
 
 // ruleSums digest the rules that several domains or names have in common.
@@ -36,7 +43,7 @@ type ruleSums struct {
 }
 
 func newChainSet(b *builder) *chainSet {
-	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, sums: b.plan.ruleSums(), bucketSums: map[string]digest{}}
+	s := &chainSet{builder: b, kit: b.newFilterKit(), names: map[string]string{}, sums: b.plan.ruleSums(), bucketSums: map[string]digest{}, shared: map[sharedBucket]string{}}
 	s.sumDomains()
 	return s
 }
@@ -118,8 +125,21 @@ func own(text string, count int) string {
 	return bucket(text)
 }
 
-func bucket(text string) string {
-	return fmt.Sprintf("~%02d", uint64(newDigest().text(text))%sharedChains)
+func bucket(text string) string { return fmt.Sprintf("~%02d", bucketNumber(text)) }
+
+func bucketNumber(text string) int { return int(uint64(newDigest().text(text)) % sharedChains) }
+
+// interceptIdentity is the plan's, kept for the thousands of domains that share one.
+func (s *chainSet) interceptIdentity(d int) string {
+	if len(s.plan.Domains) <= maxOwnChains {
+		return s.plan.interceptIdentity(d)
+	}
+	domain := &s.plan.Domains[d]
+	key := sharedBucket{domain.Addr.IsValid(), bucketNumber(domain.String())}
+	if s.shared[key] == "" {
+		s.shared[key] = s.plan.interceptIdentity(d)
+	}
+	return s.shared[key]
 }
 
 func (s *chainSet) plaintext() string {
@@ -128,7 +148,7 @@ func (s *chainSet) plaintext() string {
 
 func (s *chainSet) intercept(d int) string {
 	domain := &s.plan.Domains[d]
-	identity := s.plan.interceptIdentity(d)
+	identity := s.interceptIdentity(d)
 	sum := s.domainSums[d]
 	if len(s.plan.Domains) > maxOwnChains {
 		sum = s.bucketSums[identity]
@@ -138,7 +158,7 @@ func (s *chainSet) intercept(d int) string {
 
 // sumDomains digests, for each domain, everything that decides about its requests.
 func (s *chainSet) sumDomains() {
-	s.domainSums = make(map[int]digest, len(s.plan.Domains))
+	s.domainSums = make([]digest, len(s.plan.Domains))
 	for d := range s.plan.Domains {
 		s.domainSums[d] = s.domainSum(d)
 	}
@@ -154,7 +174,7 @@ func (s *chainSet) sumDomains() {
 		s.domainSums[a.domain] = sum
 	}
 	for d := range s.plan.Domains {
-		id := s.plan.interceptIdentity(d)
+		id := s.interceptIdentity(d)
 		s.bucketSums[id] = s.bucketSums[id].number(uint64(s.domainSums[d]))
 	}
 }

@@ -135,7 +135,7 @@ func (b *builder) upstreamCAsMark() *corev3.Metadata {
 		return nil
 	}
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"netproxy": {Fields: map[string]*structpb.Value{
-		"upstreamCAs": structpb.NewStringValue(newDigest().text(string(b.cfg.UpstreamCAs)).String()),
+		"upstreamCAs": structpb.NewStringValue(newDigest().bytes(b.cfg.UpstreamCAs).String()),
 	}}}}
 }
 

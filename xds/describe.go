@@ -110,6 +110,8 @@ func chainName(name string) string {
 	return name
 }
 
+func everyAtom(*atom) bool { return true }
+
 type describer struct {
 	*selector
 	sorted   []*atom         // the most specific first
@@ -117,7 +119,7 @@ type describer struct {
 }
 
 func newDescriber(s *selector) describer {
-	d := describer{s, s.atomsBySpecificity(), map[int][]*atom{}}
+	d := describer{s, s.atomsBySpecificity(everyAtom), map[int][]*atom{}}
 	for _, a := range d.sorted {
 		if a.domain >= 0 {
 			d.byDomain[a.domain] = append(d.byDomain[a.domain], a)
@@ -191,7 +193,7 @@ func (d describer) byAddress(action v1alpha1.Action) []EntryDescription {
 func (d describer) passed() []EntryDescription {
 	var out []EntryDescription
 	for _, a := range d.sorted {
-		if d.atomDecision(a) == nil {
+		if !passesTLS(a) || len(d.atomDecisions(a)) == 0 {
 			continue
 		}
 		for _, r := range d.plan.atomRules(a, v1alpha1.ActionDeny) {

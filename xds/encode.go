@@ -2,8 +2,12 @@ package xds
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -61,14 +65,84 @@ func stamp(files ...File) {
 	}
 }
 
+// A DiscoveryResponse is resources between these.
+const (
+	responseOpens = revisionOpens + revisionBlank + `","resources":[`
+	responseEnds  = "]}\n"
+)
+
+// sample is after how many members a list's size is foreseen.
+const sample = 32
+
 // resources writes a DiscoveryResponse.
 func (w *writer) resources(messages ...proto.Message) {
-	w.raw(revisionOpens + revisionBlank + `","resources":[`)
+	w.raw(responseOpens)
 	for i, m := range messages {
 		w.member(i == 0)
-		w.raw(`{"@type":"` + typeURL(m) + `"`)
-		w.object(m.ProtoReflect(), false)
+		w.resource(m)
 		w.raw("}")
 	}
-	w.raw("]}\n")
+	w.raw(responseEnds)
+}
+
+// resource is left open.
+func (w *writer) resource(m proto.Message) {
+	w.raw(`{"@type":"`)
+	w.raw(typeURL(m))
+	w.raw(`"`)
+	w.object(m.ProtoReflect(), false)
+}
+
+// resourceWithList writes a DiscoveryResponse of one resource with a list of messages that exist one at a time.
+// next is called before each of them.
+func (w *writer) resourceWithList(m proto.Message, field protoreflect.Name, count int, list func(next func())) {
+	w.raw(responseOpens)
+	w.resource(m)
+	w.raw(`,"`)
+	w.raw(m.ProtoReflect().Descriptor().Fields().ByName(field).JSONName())
+	w.raw(`":[`)
+	from, done := len(w.out), 0
+	list(func() {
+		if done == sample && count > sample {
+			each := (len(w.out)-from)/sample + 1
+			w.out = slices.Grow(w.out, (count-done)*(each+each/32)) // some are longer
+		}
+		w.member(done == 0)
+		done++
+	})
+	w.raw("]}")
+	w.raw(responseEnds)
+}
+
+// virtualHost writes what the generic writer would, without the reflection that costs 100 bytes for each list.
+func (w *writer) virtualHost(h *routev3.VirtualHost) {
+	w.raw(`{"name":`)
+	w.text(h.GetName())
+	w.raw(`,"domains":[`)
+	for i, domain := range h.GetDomains() {
+		w.member(i == 0)
+		w.text(domain)
+	}
+	w.raw(`],"routes":[`)
+	for i, route := range h.GetRoutes() {
+		w.member(i == 0)
+		w.message(route.ProtoReflect())
+	}
+	w.raw("]")
+	if len(h.GetTypedPerFilterConfig()) > 0 {
+		w.raw(`,"typedPerFilterConfig":`)
+		w.anys(h.GetTypedPerFilterConfig())
+	}
+	w.raw("}")
+}
+
+func (w *writer) anys(m map[string]*anypb.Any) {
+	w.raw("{")
+	for i, key := range slices.Sorted(maps.Keys(m)) {
+		w.member(i == 0)
+		w.text(key)
+		w.raw(":")
+		w.any(m[key])
+	}
+	w.raw("}")
 }

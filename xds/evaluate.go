@@ -210,7 +210,7 @@ func (e *evaluation) byDefault(allowChain, denyChain string) Verdict {
 }
 
 func (e *evaluation) ruled(r *Rule, chain, reason string) Verdict {
-	return Verdict{Verdict: string(r.Action), Rule: r.Name, FieldPath: r.Field, Chain: chain, Reason: reason}
+	return Verdict{Verdict: string(r.Action), Rule: r.Name, FieldPath: r.Field(), Chain: chain, Reason: reason}
 }
 
 // resolve checks the addresses of the name against what the rule accepts.

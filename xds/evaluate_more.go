@@ -27,7 +27,7 @@ func (e *evaluation) audits(v Verdict) []string {
 	var out []string
 	for i := range e.plan.Rules {
 		r := &e.plan.Rules[i]
-		decided := r.Name == v.Rule && r.Field == v.FieldPath
+		decided := r.Name == v.Rule && r.Field() == v.FieldPath
 		if r.Audit && (decided || r.Action == "" && !v.Misdirected && e.matches(r)) {
 			out = append(out, r.Name)
 		}

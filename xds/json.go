@@ -76,7 +76,7 @@ func (w *writer) message(m protoreflect.Message) {
 	switch value := m.Interface().(type) {
 	case *anypb.Any:
 		w.any(value)
-	case *listenerv3.FilterChain, *listenerv3.Filter, *matcherv3.Matcher, *routev3.RouteAction:
+	case *listenerv3.FilterChain, *listenerv3.Filter, *matcherv3.Matcher, *routev3.RouteAction, *routev3.RouteMatch:
 		w.once(value, func() { w.braced(m) })
 	case *durationpb.Duration:
 		w.duration(value)

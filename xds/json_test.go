@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -20,7 +21,7 @@ import (
 // protojson write and read the same messages.
 func TestWriterIsProtoJSON(t *testing.T) {
 	b := newBuilder(everything(t), Config{Paths: SidecarPaths(), LeafCert: []byte("c"), LeafKey: SecretText("k")})
-	messages := append(append(b.listeners(), b.clusters()...), b.routeConfigurations()...)
+	messages := append(append(b.listeners(), b.clusters()...), b.routeConfiguration())
 	messages = append(messages, b.bootstrap(), b.leaf(), credentialSecret(b.plan.Credentials()[0], "a\"b\\ü\n"))
 	if b.err != nil {
 		t.Fatal(b.err)
@@ -46,6 +47,35 @@ func TestWriterIsProtoJSON(t *testing.T) {
 		if diff := cmp.Diff(m, back, protocmp.Transform()); diff != "" {
 			t.Errorf("-built +read\n%s", diff)
 		}
+	}
+}
+
+// whole is a copy that stays; what it shares with others is packed first.
+func (b *builder) whole(t *testing.T, host *routev3.VirtualHost) *routev3.VirtualHost {
+	t.Helper()
+	b.pack(t, host.ProtoReflect())
+	return proto.CloneOf(host)
+}
+
+// TestRoutesFileHasItsHosts: the table that is written host by host is the one message that Envoy reads.
+func TestRoutesFileHasItsHosts(t *testing.T) {
+	b := newBuilder(everything(t), Config{Paths: SidecarPaths(), LeafCert: []byte("c"), LeafKey: SecretText("k")})
+	config := b.routeConfiguration()
+	b.eachVirtualHost(func(host *routev3.VirtualHost) {
+		config.VirtualHosts = append(config.VirtualHosts, b.whole(t, host))
+	})
+	b.pack(t, config.ProtoReflect())
+	want, err := protojson.Marshal(config)
+	if err != nil || b.err != nil {
+		t.Fatal(err, b.err)
+	}
+	var file struct{ Resources []map[string]any }
+	if err := json.Unmarshal(newBuilder(b.plan, b.cfg).routesFile().Data, &file); err != nil {
+		t.Fatal(err)
+	}
+	delete(file.Resources[0], "@type")
+	if diff := cmp.Diff(parsed(t, want), any(file.Resources[0])); diff != "" {
+		t.Errorf("-protojson +file\n%s", diff)
 	}
 }
 

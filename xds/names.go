@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -31,7 +32,8 @@ type nameIndex struct {
 func clusterSuffixes() []string { return []string{"cluster.local"} }
 
 func indexNames(p *Plan) nameIndex {
-	ix := nameIndex{exact: map[string]int{}, suffix: map[string]int{}}
+	count := p.expectedNames()
+	ix := nameIndex{exact: make(map[string]int, count), suffix: map[string]int{}, atoms: make([]atom, 0, count)}
 	ix.other = ix.add(v1alpha1.Host{Kind: v1alpha1.HostAny})
 	for r := range p.Rules {
 		for _, h := range p.Rules[r].Names {
@@ -51,6 +53,15 @@ func indexNames(p *Plan) nameIndex {
 	}
 	ix.fill(p)
 	return ix
+}
+
+// expectedNames: rules are mostly for the domains, so that their names are not counted twice.
+func (p *Plan) expectedNames() int {
+	n := 0
+	for i := range p.Rules {
+		n += len(p.Rules[i].Names)
+	}
+	return 1 + max(n, len(p.Domains)) + len(p.Passed) + len(clusterSuffixes())
 }
 
 func domainHost(d Domain) v1alpha1.Host {
@@ -87,53 +98,71 @@ func (ix *nameIndex) addTo(m map[string]int, h v1alpha1.Host) int {
 
 // fill gives each atom the rules and the domain that cover it.
 func (ix *nameIndex) fill(p *Plan) {
-	own := make([][]int, len(ix.atoms))
-	for r := range p.Rules {
-		for _, h := range p.Rules[r].Names {
-			i := ix.add(h)
-			if n := len(own[i]); n == 0 || own[i][n-1] != r {
-				own[i] = append(own[i], r)
-			}
+	ix.fillOwn(p)
+	for i := range ix.atoms {
+		if ix.atoms[i].host.Kind == v1alpha1.HostExact {
+			ix.cover(&ix.atoms[i])
 		}
 	}
-	for i := range ix.atoms {
-		a := &ix.atoms[i]
-		a.rules = ix.covering(a.host, own)
+	for _, i := range ix.suffixesBelowFirst() {
+		ix.cover(&ix.atoms[i])
 	}
 	ix.fillDomains(p)
 }
 
-// covering merges the rules of the atom itself, of the suffixes above it and of "*".
-func (ix *nameIndex) covering(h v1alpha1.Host, own [][]int) []int {
-	lists := [][]int{own[ix.other]}
-	if h.Kind == v1alpha1.HostAny {
-		return lists[0]
-	}
-	if h.Kind == v1alpha1.HostExact {
-		lists = append(lists, own[ix.exact[h.Name]])
-	} else {
-		lists = append(lists, own[ix.suffix[h.Name]])
-	}
-	for parent := range parents(h.Name) {
-		if i, ok := ix.suffix[parent]; ok {
-			lists = append(lists, own[i])
+// fillOwn gives each atom the rules that have it among their hosts.
+func (ix *nameIndex) fillOwn(p *Plan) {
+	counts := make([]int32, len(ix.atoms))
+	total := 0
+	for r := range p.Rules {
+		for _, h := range p.Rules[r].Names {
+			counts[ix.add(h)]++
+			total++
 		}
 	}
-	return mergeSorted(lists)
+	all := make([]int, total)
+	for i, n := range counts {
+		ix.atoms[i].rules = carve(&all, int(n))
+	}
+	for r := range p.Rules {
+		for _, h := range p.Rules[r].Names {
+			a := &ix.atoms[ix.add(h)]
+			if n := len(a.rules); n == 0 || a.rules[n-1] != r {
+				a.rules = append(a.rules, r)
+			}
+		}
+	}
 }
 
-func mergeSorted(lists [][]int) []int {
-	var only []int
-	filled := 0
-	for _, l := range lists {
-		if len(l) > 0 {
-			only, filled = l, filled+1
+// suffixesBelowFirst: an atom takes the own rules of those above it.
+func (ix *nameIndex) suffixesBelowFirst() []int {
+	out := make([]int, 0, len(ix.suffix))
+	for _, i := range ix.suffix {
+		out = append(out, i)
+	}
+	slices.SortFunc(out, func(a, b int) int { return cmp.Compare(depth(&ix.atoms[b]), depth(&ix.atoms[a])) })
+	return out
+}
+
+// cover adds the rules of the suffixes above the atom and of "*".
+func (ix *nameIndex) cover(a *atom) {
+	rules := mergeSorted(a.rules, ix.atoms[ix.other].rules)
+	for parent := range parents(a.host.Name) {
+		if above, ok := ix.suffix[parent]; ok {
+			rules = mergeSorted(rules, ix.atoms[above].rules)
 		}
 	}
-	if filled < 2 {
-		return only
+	a.rules = rules
+}
+
+func mergeSorted(a, b []int) []int {
+	if len(b) == 0 {
+		return a
 	}
-	all := slices.Concat(lists...)
+	if len(a) == 0 {
+		return b
+	}
+	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Compact(all)
 }

@@ -35,6 +35,7 @@ type Plan struct {
 	names     nameIndex
 	addresses map[netip.Addr]int // intercepted addresses, to Domains
 	opaque    PortSet            // ports where only addresses count
+	inspected PortSet            // and all others
 	classes   []portClass
 	byAddress map[v1alpha1.Action][]*Rule
 
@@ -47,16 +48,26 @@ type Plan struct {
 type Rule struct {
 	Index      int
 	Name       string
-	Field      string // path in the policy
 	Action     v1alpha1.Action
 	Audit      bool
+	AnyDst     bool // neither hosts nor cidrs
 	Names      []v1alpha1.Host
 	Prefixes   []netip.Prefix // CIDRs and IP literals: the address that the client connects to
-	AnyDst     bool           // neither hosts nor cidrs
 	Ports      PortSet
 	Resolution v1alpha1.Resolution
 	HTTP       []HTTPMatch
 }
+
+// Field is the rule's path in the policy.
+func (r *Rule) Field() string { return indexed(rulesField(), r.Index) }
+
+func rulesField() *field.Path { return field.NewPath("spec", "egress", "rules") }
+
+func mitmField() *field.Path { return field.NewPath("spec", "mitm") }
+
+func domainsField() *field.Path { return mitmField().Child("domains") }
+
+func indexed(path *field.Path, i int) string { return path.Index(i).String() }
 
 // HTTPMatch is one alternative of a rule's http: nil Methods or Paths match everything.
 type HTTPMatch struct {
@@ -95,9 +106,12 @@ const (
 // Domain is an intercepted domain and what is put into its requests.
 type Domain struct {
 	v1alpha1.Domain
-	Field   string
+	Index   int
 	Headers []Header
 }
+
+// Field is the domain's path in the policy.
+func (d *Domain) Field() string { return indexed(domainsField(), d.Index) }
 
 // Header is one header to set: a literal value, or a credential.
 type Header struct {
@@ -120,11 +134,10 @@ func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
 	if spec.Proxy.AdminPort != nil {
 		p.AdminPort = uint16(*spec.Proxy.AdminPort)
 	}
-	path := field.NewPath("spec")
-	if err := p.compileRules(spec.Egress.Rules, path.Child("egress", "rules")); err != nil {
+	if err := p.compileRules(spec.Egress.Rules); err != nil {
 		return nil, err
 	}
-	if err := p.compileMITM(spec.MITM, path.Child("mitm")); err != nil {
+	if err := p.compileMITM(spec.MITM); err != nil {
 		return nil, err
 	}
 	p.sortAddressRules()
@@ -132,101 +145,49 @@ func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
 	p.passedNames = p.countPassedNames()
 	p.names = indexNames(p)
 	p.opaque = p.opaquePorts()
+	p.inspected = p.opaque.complement()
 	p.classes = p.portClasses()
 	return p, nil
 }
 
-func (p *Plan) compileRules(rules []v1alpha1.Rule, path *field.Path) error {
-	p.Rules = make([]Rule, 0, len(rules))
-	for i := range rules {
-		rule, err := compileRule(i, &rules[i], path.Index(i))
-		if err != nil {
-			return err
-		}
-		p.Rules = append(p.Rules, rule)
-	}
-	return nil
-}
-
-func compileRule(i int, in *v1alpha1.Rule, path *field.Path) (Rule, error) {
-	out := Rule{
-		Index: i, Name: v1alpha1.RuleName(i, in), Field: path.String(), Action: in.Action, Audit: in.Audit,
-		AnyDst: len(in.Hosts) == 0 && len(in.CIDRs) == 0, Ports: newPortSet(in.Ports), Resolution: in.Resolution,
-	}
-	if out.Resolution == "" {
-		out.Resolution = v1alpha1.ResolutionPublic
-	}
-	for k, text := range in.Hosts {
-		host, err := v1alpha1.ParseHost(text)
-		if err != nil {
-			return Rule{}, fmt.Errorf("%s: %w", path.Child("hosts").Index(k), err)
-		}
-		if host.Kind == v1alpha1.HostIP {
-			out.Prefixes = append(out.Prefixes, netip.PrefixFrom(host.Addr, host.Addr.BitLen()))
-			continue
-		}
-		out.Names = append(out.Names, host)
-	}
-	for k, text := range in.CIDRs {
-		prefix, err := v1alpha1.ParseCIDR(text)
-		if err != nil {
-			return Rule{}, fmt.Errorf("%s: %w", path.Child("cidrs").Index(k), err)
-		}
-		out.Prefixes = append(out.Prefixes, prefix)
-	}
-	out.HTTP = compileHTTP(in.HTTP)
-	return out, nil
-}
-
-func compileHTTP(in []v1alpha1.HTTPMatch) []HTTPMatch {
-	var out []HTTPMatch
-	for _, m := range in {
-		match := HTTPMatch{Methods: m.Methods, EncodedSlash: EncodedSlash(m.AllowEncodedSlashes)}
-		for _, p := range m.Paths {
-			if p.Exact != nil {
-				match.Paths = append(match.Paths, newPath(PathExact, *p.Exact, m.EncodedSlashes()))
-			} else if p.Prefix != nil {
-				match.Paths = append(match.Paths, newPath(PathPrefix, *p.Prefix, m.EncodedSlashes()))
-			}
-		}
-		out = append(out, match)
-	}
-	return out
-}
-
-func (p *Plan) compileMITM(mitm *v1alpha1.MITM, path *field.Path) error {
+func (p *Plan) compileMITM(mitm *v1alpha1.MITM) error {
 	p.addresses = map[netip.Addr]int{}
 	if mitm == nil {
 		return nil
 	}
-	byText := make(map[string]int, len(mitm.Domains))
 	p.Domains = make([]Domain, 0, len(mitm.Domains))
 	for i, text := range mitm.Domains {
 		d, err := v1alpha1.ParseDomain(text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path.Child("domains").Index(i), err)
+			return fmt.Errorf("%s: %w", indexed(domainsField(), i), err)
 		}
-		byText[text] = i
 		if d.Addr.IsValid() {
 			p.addresses[d.Addr] = i
 		}
-		p.Domains = append(p.Domains, Domain{Domain: d, Field: path.Child("domains").Index(i).String()})
+		p.Domains = append(p.Domains, Domain{Domain: d, Index: i})
 	}
 	for i, text := range mitm.PassthroughDomains {
 		host, err := v1alpha1.ParseHost(text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path.Child("passthroughDomains").Index(i), err)
+			return fmt.Errorf("%s: %w", indexed(mitmField().Child("passthroughDomains"), i), err)
 		}
 		p.Passed = append(p.Passed, host)
 	}
-	return p.compileHeaders(mitm.HeaderMutations, byText, path.Child("headerMutations"))
+	return p.compileHeaders(mitm)
 }
 
-func (p *Plan) compileHeaders(in []v1alpha1.HeaderMutation, byText map[string]int, path *field.Path) error {
-	for i, m := range in {
+func (p *Plan) compileHeaders(mitm *v1alpha1.MITM) error {
+	if len(mitm.HeaderMutations) == 0 {
+		return nil
+	}
+	byText := make(map[string]int, len(mitm.Domains))
+	for i, text := range mitm.Domains {
+		byText[text] = i
+	}
+	for i, m := range mitm.HeaderMutations {
 		at, ok := byText[m.Domain]
 		if !ok {
-			return field.NotFound(path.Index(i).Child("domain"), m.Domain)
+			return field.NotFound(mitmField().Child("headerMutations").Index(i).Child("domain"), m.Domain)
 		}
 		for _, h := range m.Headers {
 			header := Header{Name: h.Name}
@@ -239,19 +200,4 @@ func (p *Plan) compileHeaders(in []v1alpha1.HeaderMutation, byText map[string]in
 		}
 	}
 	return nil
-}
-
-// newPath normalises as Envoy does; Validate has refused what has no such form.
-func newPath(kind PathKind, text string, slashes v1alpha1.EncodedSlashes) Path {
-	if normal, err := v1alpha1.NormalizePath(text, slashes); err == nil {
-		text = normal
-	}
-	path := Path{Kind: kind, Text: text}
-	if pattern, several := v1alpha1.PathPattern(text); several {
-		if kind == PathPrefix {
-			pattern += ".*"
-		}
-		path.pattern = regexp.MustCompile("^(?:" + pattern + ")$")
-	}
-	return path
 }

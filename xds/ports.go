@@ -21,7 +21,10 @@ func newPortSet(ranges []v1alpha1.PortRange) PortSet {
 	if len(ranges) == 0 {
 		return nil
 	}
-	set := make(PortSet, 0, len(ranges))
+	return fillPorts(make(PortSet, 0, len(ranges)), ranges)
+}
+
+func fillPorts(set PortSet, ranges []v1alpha1.PortRange) PortSet {
 	for _, r := range ranges {
 		last := r.Port
 		if r.EndPort != nil {
@@ -67,7 +70,20 @@ func (s PortSet) union(o PortSet) PortSet {
 	if s == nil || o == nil {
 		return nil
 	}
+	if s.covers(o) {
+		return s
+	}
 	return append(slices.Clone(s), o...).normalise()
+}
+
+// covers says whether each range of o is within one of s.
+func (s PortSet) covers(o PortSet) bool {
+	for _, b := range o {
+		if !slices.ContainsFunc(s, func(a PortRange) bool { return a.First <= b.First && b.Last <= a.Last }) {
+			return false
+		}
+	}
+	return true
 }
 
 // complement lists the ports that are not in the set. Of every port it is empty, not nil.
@@ -90,8 +106,12 @@ func (s PortSet) complement() PortSet {
 }
 
 func (s PortSet) intersects(o PortSet) bool {
-	both := s.intersection(o)
-	return both == nil || len(both) > 0
+	if s == nil || o == nil {
+		return s == nil && o == nil || len(s)+len(o) > 0
+	}
+	return slices.ContainsFunc(s, func(a PortRange) bool {
+		return slices.ContainsFunc(o, func(b PortRange) bool { return max(a.First, b.First) <= min(a.Last, b.Last) })
+	})
 }
 
 // intersection of two sets is nil only if both are every port.

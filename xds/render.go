@@ -3,12 +3,16 @@ package xds
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
 // builder makes the Envoy messages of one rendering.
@@ -18,8 +22,9 @@ type builder struct {
 	cfg  Config
 
 	// What every virtual host has is built once.
-	actions      map[string]*routev3.Route_Route
-	lastRoute    *routev3.Route
+	actions      map[v1alpha1.Resolution]*routev3.Route_Route
+	forbidden    *routev3.Route_DirectResponse
+	anyMatch     *routev3.RouteMatch
 	filterSwitch *anypb.Any
 }
 
@@ -47,17 +52,18 @@ func (p *Plan) Render(cfg Config) (Files, error) {
 }
 
 func newBuilder(p *Plan, cfg Config) *builder {
-	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[string]*routev3.Route_Route{}}
+	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[v1alpha1.Resolution]*routev3.Route_Route{}}
 }
 
 func (b *builder) files() (Files, error) {
+	listeners := b.listeners()
 	files := Files{
-		b.resourceFile(ListenersFile, b.listeners()...),
-		b.resourceFile(ClustersFile, b.clusters()...),
-		b.resourceFile(RoutesFile, b.routeConfigurations()...),
+		b.resourceFile(ListenersFile, b.listenersSize(listeners), listeners...),
+		b.resourceFile(ClustersFile, clustersSize, b.clusters()...),
+		b.routesFile(),
 	}
 	stamp(files...)
-	w := b.writer(b.expectedSize(BootstrapFile))
+	w := b.writer(bootstrapSize)
 	w.message(b.bootstrap().ProtoReflect())
 	b.keep(w.err)
 	files = append(Files{{InConfig, BootstrapFile, append(w.out, '\n'), false}}, files...)
@@ -66,27 +72,52 @@ func (b *builder) files() (Files, error) {
 
 func (b *builder) writer(size int) *writer { return newWriter(b.packed, size) }
 
-func (b *builder) resourceFile(name string, messages ...proto.Message) File {
-	w := b.writer(b.expectedSize(name))
+func (b *builder) resourceFile(name string, size int, messages ...proto.Message) File {
+	w := b.writer(size)
 	w.resources(messages...)
 	b.keep(w.err)
 	return File{InConfig, name, w.out, false}
 }
 
-// expectedSize is measured: growing a buffer to its size costs twice its size.
-func (b *builder) expectedSize(name string) int {
-	switch domains, rules := len(b.plan.Domains), len(b.plan.Rules); name {
-	case ListenersFile:
-		return 24<<10 + min(domains, maxOwnChains)*19<<10 + 330*domains + 1024*min(rules, maxOwnChains)
-	case RoutesFile:
-		return 4<<10 + 700*domains + 440*max(0, rules-domains)
-	case ClustersFile:
-		return 24 << 10
-	case BootstrapFile:
-		return 8 << 10
-	default:
-		return 1 << 10
+// routesFile is written host by host.
+func (b *builder) routesFile() File {
+	w := b.writer(routesSize)
+	w.resourceWithList(b.routeConfiguration(), "virtual_hosts", b.plan.countVirtualHosts(), func(next func()) {
+		b.eachVirtualHost(func(host *routev3.VirtualHost) {
+			next()
+			w.virtualHost(host)
+		})
+	})
+	b.keep(w.err)
+	return File{InConfig, RoutesFile, w.out, false}
+}
+
+// Sizes of files and their parts, as measured: growing a buffer to its size costs twice its size.
+const (
+	bootstrapSize = 5 << 10
+	clustersSize  = 10 << 10
+	routesSize    = 20 << 10 // and then as many more as the first hosts let expect
+	secretSize    = 512
+
+	requestChainSize    = 10400 // a chain of requests
+	connectionChainSize = 1700  // and one of anything else
+	listenerSize        = 4 << 10
+)
+
+func (b *builder) listenersSize(listeners []proto.Message) int {
+	size := listenerSize
+	for _, c := range listeners[0].(*listenerv3.Listener).GetFilterChains() {
+		if c.GetTransportSocket() != nil || strings.HasPrefix(c.GetName(), chainPlaintext) {
+			size += requestChainSize
+		} else {
+			size += connectionChainSize
+		}
 	}
+	const perName, perRule = 6, 64
+	for i := range b.plan.names.atoms {
+		size += len(b.plan.names.atoms[i].host.Name) + perName
+	}
+	return len(listeners) * (size + perRule*len(b.plan.addressRules(v1alpha1.ActionDeny)))
 }
 
 // keep the first error.

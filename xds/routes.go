@@ -1,15 +1,10 @@
 package xds
 
 import (
-	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	matchv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"strings"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
@@ -29,211 +24,165 @@ const (
 // Virtual hosts are named after their atom; the prefix says that TLS to it is intercepted (see replies).
 const interceptedHost = "i:"
 
-func (b *builder) routeConfigurations() []proto.Message {
+// routeConfiguration is the table without its virtual hosts.
+func (b *builder) routeConfiguration() *routev3.RouteConfiguration {
 	config := &routev3.RouteConfiguration{
 		Name:                     routeConfig,
 		IgnorePortInHostMatching: true,
 		RequestHeadersToRemove:   []string{"x-forwarded-proto"}, // Envoy adds it
 		ClusterSpecifierPlugins:  b.clusterChoices(),
 	}
+	b.check(config)
+	return config
+}
+
+// eachVirtualHost gives one virtual host after the other. What it gives is built anew for the next: a policy can have
+// thousands.
+func (b *builder) eachVirtualHost(yield func(*routev3.VirtualHost)) {
+	h := &hostBuilder{builder: b, host: &routev3.VirtualHost{}, matches: map[string][]*routev3.RouteMatch{}}
 	for i := range b.plan.names.atoms {
-		config.VirtualHosts = append(config.VirtualHosts, b.virtualHost(&b.plan.names.atoms[i]))
+		h.atom(&b.plan.names.atoms[i])
+		b.check(h.host)
+		yield(h.host)
 	}
 	for i := range b.plan.Domains {
 		if d := &b.plan.Domains[i]; d.Addr.IsValid() {
-			config.VirtualHosts = append(config.VirtualHosts, b.addressHost(addressAuthority(d.Addr), d))
+			h.address(addressAuthority(d.Addr), d)
+			b.check(h.host)
+			yield(h.host)
 		}
 	}
-	b.check(config)
-	return []proto.Message{config}
 }
 
-func (b *builder) virtualHost(a *atom) *routev3.VirtualHost {
-	host := &routev3.VirtualHost{Name: a.text(), Domains: []string{a.text()}}
-	var d *Domain
-	if a.domain >= 0 {
-		d = &b.plan.Domains[a.domain]
-		host.Name = interceptedHost + host.Name
-		host.TypedPerFilterConfig = b.injection(d)
-		if a.host.Kind == v1alpha1.HostExact {
-			host.TypedPerFilterConfig[filterHandshake] = b.any(b.onlyHandshakeFor(a.host.Name))
+func (p *Plan) countVirtualHosts() int { return len(p.names.atoms) + len(p.addresses) }
+
+// hostBuilder fills one virtual host and its routes again and again.
+type hostBuilder struct {
+	*builder
+	host   *routev3.VirtualHost
+	routes []*routev3.Route // all that there have been, to be used again
+
+	matches map[string][]*routev3.RouteMatch
+	key     []byte
+}
+
+func (h *hostBuilder) begin(name, authority string) {
+	h.host.Name, h.host.Domains, h.host.Routes = name, append(h.host.Domains[:0], authority), h.host.Routes[:0]
+	h.host.TypedPerFilterConfig = nil
+}
+
+// route is the next route of the host, empty.
+func (h *hostBuilder) route(match *routev3.RouteMatch) *routev3.Route {
+	n := len(h.host.Routes)
+	if n == len(h.routes) {
+		h.routes = append(h.routes, &routev3.Route{})
+	}
+	route := h.routes[n]
+	route.Reset()
+	route.Match = match
+	h.host.Routes = append(h.host.Routes, route)
+	return route
+}
+
+// atom is deny, allow, then what the address allows.
+func (h *hostBuilder) atom(a *atom) {
+	text := a.text()
+	if a.domain < 0 {
+		h.begin(text, text)
+	} else {
+		d := &h.plan.Domains[a.domain]
+		h.begin(interceptedHost+text, text)
+		h.injection(d)
+		if a.host.Kind == v1alpha1.HostExact && !h.plan.wide() {
+			h.perFilter(filterHandshake, h.any(h.onlyHandshakeFor(a.host.Name)))
+		}
+		h.trace(d)
+	}
+	for _, i := range a.rules {
+		if r := &h.plan.Rules[i]; r.Action == v1alpha1.ActionDeny {
+			h.rule(r, a)
 		}
 	}
-	host.Routes = b.atomRoutes(a, d)
-	return host
+	for _, i := range a.rules {
+		if r := &h.plan.Rules[i]; r.Action == v1alpha1.ActionAllow {
+			h.rule(r, a)
+		}
+	}
+	h.fallback()
 }
 
-// addressHost is the virtual host of an intercepted address: no rule names it, so its requests are judged by address.
-func (b *builder) addressHost(authority string, d *Domain) *routev3.VirtualHost {
-	return &routev3.VirtualHost{
-		Name: interceptedHost + authority, Domains: []string{authority},
-		TypedPerFilterConfig: b.injection(d),
-		Routes:               append(b.traceRoutes(d), b.fallback()),
-	}
+// address is the virtual host of an intercepted address: no rule names it, so its requests are judged by address.
+func (h *hostBuilder) address(authority string, d *Domain) {
+	h.begin(interceptedHost+authority, authority)
+	h.injection(d)
+	h.trace(d)
+	h.fallback()
 }
 
-// atomRoutes is deny, allow, then what the address allows.
-func (b *builder) atomRoutes(a *atom, d *Domain) []*routev3.Route {
-	routes := b.traceRoutes(d)
-	for _, r := range b.plan.atomRules(a, v1alpha1.ActionDeny) {
-		routes = append(routes, b.ruleRoutes(r, a, func(route *routev3.Route) { denyRoute(route, r.Name) })...)
+// trace: an upstream that supports TRACE would send the injected headers back.
+func (h *hostBuilder) trace(d *Domain) {
+	if len(d.Headers) == 0 {
+		return
 	}
-	for _, r := range b.plan.atomRules(a, v1alpha1.ActionAllow) {
-		routes = append(routes, b.ruleRoutes(r, a, func(route *routev3.Route) { b.allowRoute(route, r, r.way(a)) })...)
-	}
-	return append(routes, b.fallback())
-}
-
-// traceRoutes: an upstream that supports TRACE would send the injected headers back.
-func (b *builder) traceRoutes(d *Domain) []*routev3.Route {
-	if d == nil || len(d.Headers) == 0 {
-		return nil
-	}
-	route := &routev3.Route{Match: anyPath()}
-	route.Match.Headers = []*routev3.HeaderMatcher{methodMatcher([]string{methodTrace})}
-	route.Match.FilterState = []*matchv3.FilterStateMatcher{{
+	match := anyPath()
+	match.Headers = []*routev3.HeaderMatcher{methodMatcher([]string{methodTrace})}
+	match.FilterState = []*matchv3.FilterStateMatcher{{
 		Key:     stateTransport,
 		Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: transportTLS}}},
 	}}
-	denyRoute(route, ruleTrace)
-	return []*routev3.Route{route}
+	h.deny(h.route(match), ruleTrace)
 }
 
-func anyPath() *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
-}
-
-// ruleRoutes makes one route for each alternative of the rule's http and its paths.
-func (b *builder) ruleRoutes(r *Rule, a *atom, decide func(*routev3.Route)) []*routev3.Route {
-	var routes []*routev3.Route
-	for _, match := range b.ruleMatches(r) {
-		if a.host.Kind == v1alpha1.HostAny {
-			match.Headers = append(match.Headers, headerMatcher(":authority", hostText(a.host)))
+// rule makes one route for each alternative of the rule's http.
+func (h *hostBuilder) rule(r *Rule, a *atom) {
+	for _, match := range h.ruleMatches(r, a) {
+		route := h.route(match)
+		if r.Action == v1alpha1.ActionDeny {
+			h.deny(route, r.Name)
+			continue
 		}
-		match.FilterState = b.connectionMatch(r)
-		route := &routev3.Route{Match: match}
-		decide(route)
-		routes = append(routes, route)
-	}
-	return routes
-}
-
-func (b *builder) ruleMatches(r *Rule) []*routev3.RouteMatch {
-	if len(r.HTTP) == 0 {
-		match := anyPath()
-		match.Headers = b.slashHeaders(r.Action, RefuseEncodedSlash)
-		return []*routev3.RouteMatch{match}
-	}
-	var out []*routev3.RouteMatch
-	for i := range r.HTTP {
-		out = append(out, b.httpMatches(&r.HTTP[i], r.Action)...)
-	}
-	return out
-}
-
-func (b *builder) httpMatches(m *HTTPMatch, action v1alpha1.Action) []*routev3.RouteMatch {
-	headers := b.slashHeaders(action, m.EncodedSlash)
-	if len(m.Methods) > 0 {
-		headers = append(headers, methodMatcher(m.Methods))
-	}
-	if len(m.Paths) == 0 {
-		match := anyPath()
-		match.Headers = headers
-		return []*routev3.RouteMatch{match}
-	}
-	out := make([]*routev3.RouteMatch, len(m.Paths))
-	for i, p := range m.Paths {
-		out[i] = &routev3.RouteMatch{Headers: headers}
-		switch {
-		case p.pattern != nil:
-			out[i].PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: &matchv3.RegexMatcher{Regex: p.pattern.String()}}
-		case p.Kind == PathExact:
-			out[i].PathSpecifier = &routev3.RouteMatch_Path{Path: p.Text}
-		default:
-			out[i].PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: p.Text}
+		route.Name = r.Name
+		if r.Audit {
+			route.Metadata = auditMark()
 		}
-	}
-	return out
-}
-
-// slashHeaders keep encoded slashes away from rules that do not take them. Until a rule does, Envoy refuses them itself.
-func (b *builder) slashHeaders(action v1alpha1.Action, slash EncodedSlash) []*routev3.HeaderMatcher {
-	switch {
-	case action != v1alpha1.ActionAllow || !b.plan.allowsEncodedSlashes():
-		return nil
-	case slash == AllowEncodedSlash:
-		return []*routev3.HeaderMatcher{pathWithout(climbingPattern)}
-	default:
-		return []*routev3.HeaderMatcher{noEncodedSlash()}
+		route.Action = h.passOn(r.way(a))
 	}
 }
 
-// connectionMatch is the part of a rule that the connection decides: its port, and for a rule that keeps the client's
-// address that it is not a special one.
-func (b *builder) connectionMatch(r *Rule) []*matchv3.FilterStateMatcher {
-	var out []*matchv3.FilterStateMatcher
-	if r.Ports != nil {
-		out = append(out, &matchv3.FilterStateMatcher{Key: statePort, Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: portText(r.Ports)}})
+func (b *builder) deny(route *routev3.Route, rule string) {
+	if b.forbidden == nil {
+		b.forbidden = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: statusForbidden}}
 	}
-	if r.Resolution == v1alpha1.ResolutionClient && r.Action == v1alpha1.ActionAllow {
-		out = append(out, &matchv3.FilterStateMatcher{Key: stateAddress, Matcher: &matchv3.FilterStateMatcher_AddressMatch{
-			AddressMatch: &matchv3.AddressMatcher{Ranges: xdsRanges(b.plan.special), InvertMatch: true},
-		}})
-	}
-	return out
-}
-
-func portText(p PortSet) *matchv3.StringMatcher {
-	if len(p) == 1 && p[0].First == p[0].Last {
-		return &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: p.pattern()}}
-	}
-	return regex(p.pattern())
-}
-
-func denyRoute(route *routev3.Route, rule string) {
-	route.Name = rule
-	route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: 403}}
-}
-
-func (b *builder) allowRoute(route *routev3.Route, r *Rule, way v1alpha1.Resolution) {
-	route.Name = r.Name
-	if r.Audit {
-		route.Metadata = auditMark()
-	}
-	route.Action = b.passOn(way)
+	route.Name, route.Action = rule, b.forbidden
 }
 
 // passOn has no timeout: how long a request takes is between workload and upstream.
 func (b *builder) passOn(way v1alpha1.Resolution) *routev3.Route_Route {
-	if b.actions[string(way)] == nil {
-		b.actions[string(way)] = &routev3.Route_Route{Route: &routev3.RouteAction{
+	if b.actions[way] == nil {
+		b.actions[way] = &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_ClusterSpecifierPlugin{ClusterSpecifierPlugin: string(way)},
 			Timeout:          durationpb.New(0),
 		}}
 	}
-	return b.actions[string(way)]
+	return b.actions[way]
 }
 
 // fallback is for requests whose name no rule decides about: the address may.
-func (b *builder) fallback() *routev3.Route {
-	if b.lastRoute == nil {
-		b.lastRoute = &routev3.Route{Match: anyPath()}
-		b.decideByAddress(b.lastRoute)
+func (h *hostBuilder) fallback() {
+	if h.anyMatch == nil {
+		h.anyMatch = anyPath()
 	}
-	return b.lastRoute
-}
-
-func (b *builder) decideByAddress(route *routev3.Route) {
-	if !b.plan.hasFallback() {
-		denyRoute(route, policyDefault)
+	route := h.route(h.anyMatch)
+	if !h.plan.hasFallback() {
+		h.deny(route, policyDefault)
 		return
 	}
 	route.Name = routeAddress
-	if len(b.plan.requestRules(v1alpha1.ActionAllow)) == 0 {
+	if len(h.plan.requestRules(v1alpha1.ActionAllow)) == 0 {
 		route.Name = policyDefault
 	}
-	route.Action = b.passOn(v1alpha1.ResolutionClient)
-	route.TypedPerFilterConfig = map[string]*anypb.Any{filterAddress: b.switchedOn()}
+	route.Action = h.passOn(v1alpha1.ResolutionClient)
+	route.TypedPerFilterConfig = map[string]*anypb.Any{filterAddress: h.switchedOn()}
 }
 
 func (p *Plan) auditsAddresses() bool {
@@ -243,37 +192,4 @@ func (p *Plan) auditsAddresses() bool {
 		}
 	}
 	return false
-}
-
-// switchedOn enables a filter that is disabled in its chain.
-func (b *builder) switchedOn() *anypb.Any {
-	if b.filterSwitch == nil {
-		b.filterSwitch = b.any(&routev3.FilterConfig{Config: &anypb.Any{}})
-	}
-	return b.filterSwitch
-}
-
-// injection switches on what puts a domain's headers into its requests. Plaintext chains have no such filters.
-func (b *builder) injection(d *Domain) map[string]*anypb.Any {
-	out := map[string]*anypb.Any{}
-	var literal []*mutationv3.HeaderMutation
-	for _, h := range d.Headers {
-		if h.Credential != nil {
-			out[filterInject+h.Credential.id()] = b.switchedOn()
-			continue
-		}
-		literal = append(literal, setHeader(h))
-	}
-	if literal != nil {
-		out[filterHeaders] = b.any(&headermutationv3.HeaderMutationPerRoute{Mutations: &headermutationv3.Mutations{RequestMutations: literal}})
-	}
-	return out
-}
-
-// setHeader: % begins a format in Envoy.
-func setHeader(h Header) *mutationv3.HeaderMutation {
-	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: h.Name, Value: strings.ReplaceAll(h.Value, "%", "%%")},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-	}}}
 }

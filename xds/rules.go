@@ -115,7 +115,7 @@ func (p *Plan) requestRules(action v1alpha1.Action) []*Rule {
 	return slices.DeleteFunc(slices.Clone(p.addressRules(action)), func(r *Rule) bool { return !p.meetsRequests(r) })
 }
 
-func (p *Plan) meetsRequests(r *Rule) bool { return r.Ports.intersects(p.opaque.complement()) }
+func (p *Plan) meetsRequests(r *Rule) bool { return r.Ports.intersects(p.inspected) }
 
 // opensIntercepted says whether what the rule opens by address can be TLS to intercept: an intercepted address is among its
 // own, or it opens every address and so those of the intercepted names.

@@ -72,7 +72,7 @@ func (b *builder) appendSecrets(files Files) Files {
 
 func (b *builder) secretFile(name string, s *tlsv3.Secret) File {
 	b.check(s)
-	return b.resourceFile(name, s)
+	return b.resourceFile(name, secretSize, s)
 }
 
 // credentialFile has a version of its own, by which one can see that a sidecar runs this value.

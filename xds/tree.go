@@ -2,6 +2,7 @@ package xds
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,6 +52,9 @@ func (s *selector) tree() *matcher {
 }
 
 func (s *selector) interceptedNames() *matcher {
+	if len(s.plan.Domains) > maxOwnChains {
+		return s.interceptedGroups()
+	}
 	exact := map[string]*onMatch{}
 	var wildcards []*branch
 	actions := map[string]*onMatch{}
@@ -70,6 +74,25 @@ func (s *selector) interceptedNames() *matcher {
 		s.putName(exact, d.Name, actions[name])
 	}
 	return mapThenList(exact, wildcards, s.in)
+}
+
+// interceptedGroups is for domains that share chains.
+func (s *selector) interceptedGroups() *matcher {
+	groups := nameGroups{selector: s, expected: len(s.plan.Domains) / sharedChains}
+	var wildcards []*branch
+	for i := range s.plan.Domains {
+		d := &s.plan.Domains[i]
+		if d.Addr.IsValid() {
+			continue
+		}
+		chain := s.chains.intercept(i)
+		if d.Wildcard {
+			wildcards = append(wildcards, when(s.oneLabelBelow(d.Name), s.chain(chain)))
+		} else {
+			groups.add(chain, d.Name, func() *onMatch { return s.chain(chain) })
+		}
+	}
+	return mapThenList(nil, append(groups.branches(), wildcards...), s.in)
 }
 
 // mapThenList is nil if both are empty.
@@ -175,22 +198,23 @@ func (s *selector) ports(p PortSet) *predicate {
 // passedNames decides about TLS that stays closed to the proxy: the most specific atom of the name first.
 func (s *selector) passedNames() *matcher {
 	exact := map[string]*onMatch{}
+	groups := nameGroups{selector: s}
 	var rest []*branch
-	for _, a := range s.atomsBySpecificity() {
-		on := s.atomDecision(a)
-		if on == nil {
-			continue
-		}
-		switch a.host.Kind {
-		case v1alpha1.HostExact:
-			s.putName(exact, a.host.Name, on)
-		case v1alpha1.HostSuffix:
-			rest = append(rest, when(s.below(a.host.Name), on))
+	for _, a := range s.atomsBySpecificity(passesTLS) {
+		decisions := s.atomDecisions(a)
+		switch {
+		case len(decisions) == 0:
+		case a.host.Kind == v1alpha1.HostExact && s.plan.passedNames > maxOwnChains && groups.takes(decisionsKey(decisions)):
+			groups.add(decisionsKey(decisions), a.host.Name, func() *onMatch { return s.decide(decisions) })
+		case a.host.Kind == v1alpha1.HostExact:
+			s.putName(exact, a.host.Name, s.decide(decisions))
+		case a.host.Kind == v1alpha1.HostSuffix:
+			rest = append(rest, when(s.below(a.host.Name), s.decide(decisions)))
 		default:
-			rest = append(rest, when(single(s.in.name, matchesWhole(visibleNamePattern+s.dotted())), on))
+			rest = append(rest, when(single(s.in.name, matchesWhole(visibleNamePattern+s.dotted())), s.decide(decisions)))
 		}
 	}
-	return mapThenList(exact, rest, s.in)
+	return mapThenList(exact, append(groups.branches(), rest...), s.in)
 }
 
 func (s *selector) below(suffix string) *predicate {
@@ -200,10 +224,15 @@ func (s *selector) below(suffix string) *predicate {
 	return single(s.in.name, matchesWhole(`.+\.`+regexp.QuoteMeta(suffix)+s.dotted()))
 }
 
-func (s *selector) atomsBySpecificity() []*atom {
-	out := make([]*atom, 0, len(s.plan.names.atoms))
+// passesTLS is false for an atom that is always intercepted.
+func passesTLS(a *atom) bool { return a.domain < 0 || a.oneLabel }
+
+func (s *selector) atomsBySpecificity(wanted func(*atom) bool) []*atom {
+	var out []*atom
 	for i := range s.plan.names.atoms {
-		out = append(out, &s.plan.names.atoms[i])
+		if a := &s.plan.names.atoms[i]; wanted(a) {
+			out = append(out, a)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b *atom) int {
 		return cmp.Or(cmp.Compare(depth(b), depth(a)), strings.Compare(a.text(), b.text()))
@@ -218,41 +247,57 @@ func depth(a *atom) int {
 	return strings.Count(a.host.Name, ".")
 }
 
-// atomDecision is nil if no rule decides about the atom's connections by name.
-func (s *selector) atomDecision(a *atom) *onMatch {
-	if a.domain >= 0 && !a.oneLabel {
-		return nil // always intercepted
-	}
-	var fields []*branch
+// decision is what becomes of connections on some ports.
+type decision struct {
+	ports PortSet
+	keeps bool // the client's address, which is then not a special one
+	chain string
+}
+
+// atomDecisions are those of the rules that decide about the atom's connections by name, the first that fits first.
+func (s *selector) atomDecisions(a *atom) []decision {
+	var out []decision
 	for _, r := range s.plan.atomRules(a, v1alpha1.ActionDeny) {
-		fields = append(fields, when(s.ports(r.Ports), s.chain(s.chains.deny(r))))
+		out = append(out, decision{ports: r.Ports, chain: s.chains.deny(r)})
 	}
 	for _, r := range s.plan.atomRules(a, v1alpha1.ActionAllow) {
 		if len(r.HTTP) == 0 {
-			fields = append(fields, s.allowName(r, a)...)
+			out = append(out, s.allowName(r, a)...)
 		}
 	}
-	switch {
-	case len(fields) == 0:
-		return nil
-	default:
-		return nested(list(fields))
-	}
+	return out
 }
 
 // allowName splits a rule where the addresses that its names may have depend on the port.
-func (s *selector) allowName(r *Rule, a *atom) []*branch {
-	var out []*branch
+func (s *selector) allowName(r *Rule, a *atom) []decision {
+	var out []decision
 	for _, c := range s.plan.classes {
 		ports := r.Ports.intersection(c.ports)
 		if ports != nil && len(ports) == 0 {
 			continue
 		}
-		p := s.ports(ports)
-		if r.Resolution == v1alpha1.ResolutionClient {
-			p = all(p, not(s.inPrefixes(s.in, s.plan.special)))
-		}
-		out = append(out, when(p, s.chain(s.chains.allowName(r, a, c))))
+		out = append(out, decision{ports, r.Resolution == v1alpha1.ResolutionClient, s.chains.allowName(r, a, c)})
 	}
 	return out
+}
+
+func (s *selector) decide(decisions []decision) *onMatch {
+	fields := make([]*branch, len(decisions))
+	for i, d := range decisions {
+		p := s.ports(d.ports)
+		if d.keeps {
+			p = all(p, not(s.inPrefixes(s.in, s.plan.special)))
+		}
+		fields[i] = when(p, s.chain(d.chain))
+	}
+	return nested(list(fields))
+}
+
+// decisionsKey is the same for the same decisions: the name of a chain has no space.
+func decisionsKey(decisions []decision) string {
+	var key strings.Builder
+	for _, d := range decisions {
+		fmt.Fprintf(&key, "%s %t %s ", d.ports, d.keeps, d.chain)
+	}
+	return key.String()
 }

@@ -68,10 +68,8 @@ func parseAddr(s string) (netip.Addr, error) {
 // s is meant as an address at all.
 func parseLiteral(s string) (netip.Addr, bool, error) {
 	inner, bracketed := unbracket(s)
-	if !bracketed {
-		if _, err := netip.ParseAddr(s); err != nil {
-			return netip.Addr{}, false, nil
-		}
+	if !bracketed && !isAddress(s) {
+		return netip.Addr{}, false, nil
 	}
 	addr, err := parseAddr(inner)
 	if err != nil {

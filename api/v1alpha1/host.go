@@ -122,7 +122,11 @@ func below(name, suffix string) bool {
 	return ok && len(head) > 1 && head[len(head)-1] == '.'
 }
 
-func isAddress(name string) bool {
-	_, err := netip.ParseAddr(name)
+// isAddress looks before it parses: the error of a name would be thrown away.
+func isAddress(s string) bool {
+	if s == "" || !strings.Contains(s, ":") && (s[len(s)-1] < '0' || s[len(s)-1] > '9') {
+		return false
+	}
+	_, err := netip.ParseAddr(s)
 	return err == nil
 }

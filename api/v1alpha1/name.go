@@ -3,7 +3,6 @@ package v1alpha1
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -69,7 +68,7 @@ func checkRaw(s string) error {
 			return fmt.Errorf("control character %U; remove it", r)
 		}
 	}
-	if _, err := netip.ParseAddr(s); err == nil {
+	if isAddress(s) {
 		return errors.New("an address; a name is needed here")
 	}
 	return nil

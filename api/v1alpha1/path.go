@@ -66,6 +66,7 @@ func dotSegment(segment string) bool {
 
 func decodePath(s string, slashes EncodedSlashes) (string, error) {
 	var out strings.Builder
+	out.Grow(len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
 			if err := checkPathByte(s[i]); err != nil {

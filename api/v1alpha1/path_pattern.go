@@ -11,6 +11,9 @@ import (
 // /a:b arrives as /a:b, /a%3Ab or /a%3ab. The second result is false if there is one spelling only, the path itself:
 // literal matching is enough then.
 func PathPattern(path string) (pattern string, several bool) {
+	if oneSpelling(path) {
+		return regexp.QuoteMeta(path), false
+	}
 	var out strings.Builder
 	for i := 0; i < len(path); i++ {
 		c := path[i]
@@ -27,6 +30,15 @@ func PathPattern(path string) (pattern string, several bool) {
 		}
 	}
 	return out.String(), several
+}
+
+func oneSpelling(path string) bool {
+	for i := range len(path) {
+		if path[i] != '/' && !unreserved(path[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // escapePattern also takes the raw brackets: the only characters that NormalizePath wants encoded and Envoy leaves as they

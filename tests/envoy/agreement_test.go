@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -20,6 +21,22 @@ const (
 	pairsPerPolicy    = 12
 	smallestShare     = 0.05
 )
+
+// wideEvery is how many policies there are for one with hundreds of names, which is rendered in another way.
+const wideEvery = 6
+
+// widen adds names that no request has: to the domains, or to those that pass through.
+func widen(spec *v1alpha1.EgressPolicySpec, n int) {
+	var fillers []string
+	for i := range 300 {
+		fillers = append(fillers, fmt.Sprintf("filler-%03d.wide.example", i))
+	}
+	if spec.MITM != nil && n%(2*wideEvery) == 0 {
+		spec.MITM.Domains = append(spec.MITM.Domains, fillers...)
+		return
+	}
+	spec.Egress.Rules = append(spec.Egress.Rules, v1alpha1.Rule{Name: "fillers", Action: v1alpha1.ActionAllow, Hosts: fillers})
+}
 
 // pair is one request and what Evaluate says of it.
 type pair struct {
@@ -40,6 +57,9 @@ func TestAgreement(t *testing.T) {
 	failures := 0
 	for n := range generatedPolicies {
 		spec := g.policy()
+		if n%wideEvery == 0 {
+			widen(&spec, n)
+		}
 		plan := must[*xds.Plan](t)(compile(&spec))
 		files := must[xds.Files](t)(render(l, ca, plan))
 		var err error
