@@ -11,6 +11,7 @@ main() {
 	alive || fail "the cluster is not up: make cluster"
 	archives=$(cd "$root" && go run ./tests/cluster/image "$cache/images" "$@")
 	mkdir -p "$state/loaded"
+	ln -sfn "$cache/images/privateca" "$state/privateca" # where tests find the CA that is in the image
 	for archive in $archives; do
 		[[ ! -e $state/loaded/$(basename "$archive") ]] || continue
 		inside ctr -a /run/containerd/containerd.sock -n k8s.io images import "$archive"

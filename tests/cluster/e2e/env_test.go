@@ -125,7 +125,7 @@ func (e *env) run(t *testing.T, pod string, command ...string) cluster.Output {
 	t.Helper()
 	out, err := e.Exec(e.ctx, e.ns, pod, "app", command...)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err) // not Fatal: it may run beside others
 	}
 	return out
 }
@@ -187,4 +187,13 @@ func (e *env) eventually(t *testing.T, limit time.Duration, check func() string)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
+}
+
+// each runs do for all of list at the same time.
+func each[T any](list []T, do func(T)) {
+	var group sync.WaitGroup
+	for _, v := range list {
+		group.Go(func() { do(v) })
+	}
+	group.Wait()
 }
