@@ -122,7 +122,7 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 	}
 	keeper.Client, keeper.Live = mgr.GetClient(), mgr.GetAPIReader()
 	// Asking for the server is what makes the manager start it.
-	admission.Register(mgr.GetWebhookServer(), mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
+	admission.Register(mgr.GetWebhookServer(), mgr.GetClient(), mgr.GetAPIReader(), admission.Options{Namespace: o.Namespace, Images: o.Images})
 	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
 }

@@ -48,7 +48,7 @@ func Open() (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig of the cluster: %w", err)
 	}
-	config.QPS = -1
+	config.QPS, config.WarningHandler = -1, rest.NoWarnings{}
 	return open(state, config)
 }
 

@@ -40,16 +40,18 @@ type Options struct {
 	Images    inject.Images
 }
 
-// server is what the handlers share. reader answers from caches.
+// server is what the handlers share. reader answers from caches, live is the API server itself.
 type server struct {
 	Options
 	reader client.Reader
+	live   client.Reader
+	writer client.Writer
 	rand   io.Reader
 }
 
 // Register adds the handlers.
-func Register(hooks webhook.Server, reader client.Reader, options Options) {
-	s := &server{options, reader, rand.Reader}
+func Register(hooks webhook.Server, cached client.Client, live client.Reader, options Options) {
+	s := &server{options, cached, live, cached, rand.Reader}
 	for path, handle := range map[string]cradmission.HandlerFunc{
 		PathMutatePod: s.mutatePod, PathValidatePod: s.validatePod, PathValidatePolicy: s.validatePolicy, PathMutateNamespace: s.mutateNamespace,
 	} {
@@ -63,25 +65,29 @@ type choice struct {
 	in     inject.Inputs
 }
 
-// choose is nil if no policy selects the pod.
+// choose is nil if no policy selects the pod. Before it says so it asks the API server itself: a policy that was created just before
+// the pod, in the same kubectl apply perhaps, may not be in the cache yet.
 func (s *server) choose(ctx context.Context, pod *corev1.Pod, namespace string) (*choice, error) {
-	policies, err := control.Policies(ctx, s.reader, namespace)
-	if err != nil {
-		return nil, err
-	}
 	ns, err := s.namespace(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	matching := selection.Matching(policies, ns, s.Namespace, pod.Labels)
-	if len(matching) == 0 {
-		return nil, nil
+	for _, reader := range []client.Reader{s.reader, s.live} {
+		policies, err := control.Policies(ctx, reader, namespace)
+		if err != nil {
+			return nil, err
+		}
+		matching := selection.Matching(policies, ns, s.Namespace, pod.Labels)
+		if len(matching) == 0 {
+			continue
+		}
+		in, err := s.inputs(ctx, matching[0], namespace)
+		if err != nil {
+			return nil, err
+		}
+		return &choice{matching[0], in}, nil
 	}
-	in, err := s.inputs(ctx, matching[0], namespace)
-	if err != nil {
-		return nil, err
-	}
-	return &choice{matching[0], in}, nil
+	return nil, nil
 }
 
 func (s *server) namespace(ctx context.Context, name string) (selection.Namespace, error) {

@@ -8,6 +8,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	cradmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -43,6 +44,8 @@ func (s *server) validatePolicy(ctx context.Context, request cradmission.Request
 	response := cradmission.Allowed("")
 	if len(errs) > 0 {
 		response = cradmission.Denied(errs.ToAggregate().Error())
+	} else if request.DryRun == nil || !*request.DryRun {
+		s.cover(ctx, policy)
 	}
 	for _, w := range warnings {
 		response.Warnings = append(response.Warnings, w.String())
@@ -51,6 +54,52 @@ func (s *server) validatePolicy(ctx context.Context, request cradmission.Request
 		response.Warnings = append(response.Warnings, fmt.Sprintf("metadata.namespace: pods of %s belong to the system and are never touched: the policy has no effect there", policy.GetNamespace()))
 	}
 	return response
+}
+
+const (
+	// coverAtOnce is how many namespaces are marked within one admission; the reconciler marks the rest.
+	coverAtOnce = 16
+	// labelSettles is what the API servers' own caches need to see a new label: they decide by it whether to ask for a pod.
+	labelSettles = 100 * time.Millisecond
+)
+
+// cover turns admission on in the policy's namespaces before the policy exists: pods that are created right after it are not missed.
+// What fails here is done by the reconciler.
+func (s *server) cover(ctx context.Context, policy v1alpha1.Policy) {
+	marked := 0
+	for _, name := range s.uncovered(ctx, policy) {
+		if control.LabelNamespace(ctx, s.writer, name, control.Enabled) == nil {
+			marked++
+		}
+	}
+	if marked == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(labelSettles):
+	}
+}
+
+// uncovered are namespaces that the policy selects and that have no label yet.
+func (s *server) uncovered(ctx context.Context, policy v1alpha1.Policy) []string {
+	list := metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NamespaceList"}}
+	if s.reader.List(ctx, &list) != nil {
+		return nil
+	}
+	var out []string
+	known := false
+	for i := range list.Items {
+		ns := selection.Namespace{Name: list.Items[i].Name, Labels: list.Items[i].Labels}
+		known = known || ns.Name == policy.GetNamespace()
+		if ns.Labels[v1alpha1.LabelEnabled] != control.Enabled && selection.SelectsNamespace(policy, ns, s.Namespace) && len(out) < coverAtOnce {
+			out = append(out, ns.Name)
+		}
+	}
+	if ns := policy.GetNamespace(); ns != "" && !known && !v1alpha1.IsSystemNamespace(ns, s.Namespace) {
+		out = append(out, ns) // so new that the cache does not have it
+	}
+	return out
 }
 
 func (s *server) isSystem(policy v1alpha1.Policy) bool {
@@ -100,7 +149,7 @@ func (s *server) mutateNamespace(ctx context.Context, request cradmission.Reques
 	if err != nil {
 		return failed(err)
 	}
-	if ns.Labels[v1alpha1.LabelEnabled] == "true" || ns.DeletionTimestamp != nil {
+	if ns.Labels[v1alpha1.LabelEnabled] == control.Enabled || ns.DeletionTimestamp != nil {
 		return cradmission.Allowed("")
 	}
 	policies, err := control.Policies(ctx, s.reader, ns.Name)
@@ -109,7 +158,7 @@ func (s *server) mutateNamespace(ctx context.Context, request cradmission.Reques
 	}
 	for _, p := range policies {
 		if p.GetDeletionTimestamp() == nil && selection.SelectsNamespace(p, selection.Namespace{Name: ns.Name, Labels: ns.Labels}, s.Namespace) {
-			return patched(inject.PatchLabel(ns.Labels, v1alpha1.LabelEnabled, "true"), nil)
+			return patched(inject.PatchLabel(ns.Labels, v1alpha1.LabelEnabled, control.Enabled), nil)
 		}
 	}
 	return cradmission.Allowed("")

@@ -114,7 +114,7 @@ func (v *view) where() string {
 func (v *view) covered() finding {
 	var open []string
 	for _, ns := range v.namespaces {
-		if ns.Labels[v1alpha1.LabelEnabled] != enabled {
+		if ns.Labels[v1alpha1.LabelEnabled] != Enabled {
 			open = append(open, ns.Name)
 		}
 	}

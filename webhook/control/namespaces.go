@@ -3,6 +3,9 @@ package control
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,14 +22,22 @@ import (
 	"github.com/netproxy/netproxy/webhook/selection"
 )
 
-// enabled is the value of the label of namespaces in which admission fails closed.
-const enabled = "true"
+// Enabled is the value of the label of namespaces in which admission fails closed.
+const Enabled = "true"
+
+// uncoverAfter is how long a namespace has to have no need of the label before it is taken away: admission sets it just before a
+// policy exists.
+const uncoverAfter = 5 * time.Second
 
 // coverage keeps that label.
-type coverage struct{ *cluster }
+type coverage struct {
+	*cluster
+	mu     sync.Mutex
+	unused map[string]time.Time // since when a namespace with the label does not need it
+}
 
 func (c *cluster) addNamespaces(mgr manager.Manager) error {
-	n := &coverage{c}
+	n := &coverage{cluster: c, unused: map[string]time.Time{}}
 	b := builder.TypedControllerManagedBy[string](mgr).Named("namespaces")
 	kinds := mgr.GetCache()
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Namespace"), handler.TypedEnqueueRequestsFromMapFunc(
@@ -68,13 +79,34 @@ func (n *coverage) Reconcile(ctx context.Context, name string) (reconcile.Result
 		return reconcile.Result{}, err
 	}
 	value, labelled := ns.Labels[v1alpha1.LabelEnabled]
+	if needed || !labelled {
+		n.forget(name)
+	}
 	switch {
-	case needed && value != enabled:
-		return reconcile.Result{}, n.label(ctx, name, `"`+enabled+`"`)
+	case needed && value != Enabled:
+		return reconcile.Result{}, LabelNamespace(ctx, n, name, Enabled)
 	case !needed && labelled:
-		return reconcile.Result{}, n.label(ctx, name, "null")
+		if wait := n.wait(name); wait > 0 {
+			return reconcile.Result{RequeueAfter: wait}, nil
+		}
+		return reconcile.Result{}, LabelNamespace(ctx, n, name, "")
 	}
 	return reconcile.Result{}, nil
+}
+
+func (n *coverage) forget(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.unused, name)
+}
+
+func (n *coverage) wait(name string) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, ok := n.unused[name]; !ok {
+		n.unused[name] = n.clock()
+	}
+	return uncoverAfter - n.clock().Sub(n.unused[name])
 }
 
 // needed: a policy may select pods there, or pods of one that is gone still run there.
@@ -98,11 +130,16 @@ func (n *coverage) needed(ctx context.Context, ns selection.Namespace) (bool, er
 	return anyAlive(pods.Items), nil
 }
 
-func (n *coverage) label(ctx context.Context, name, value string) error {
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, v1alpha1.LabelEnabled, value)
+// LabelNamespace sets the label, or takes it away if the value is empty.
+func LabelNamespace(ctx context.Context, writer client.Writer, name, value string) error {
+	text := "null"
+	if value != "" {
+		text = strconv.Quote(value)
+	}
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, v1alpha1.LabelEnabled, text)
 	ns := &corev1.Namespace{}
 	ns.Name = name
-	if err := n.Patch(ctx, ns, client.RawPatch(types.MergePatchType, []byte(patch)), FieldOwner); err != nil {
+	if err := writer.Patch(ctx, ns, client.RawPatch(types.MergePatchType, []byte(patch)), FieldOwner); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("label namespace %s: %w", name, err))
 	}
 	return nil

@@ -28,6 +28,8 @@ func verbs() map[string]verb {
 		"echo":      {"ADDRESS", serveEcho},
 		"get":       {"URL", get},
 		"repeat":    {"URL SECONDS", repeat},
+		"follow":    {"URL SECONDS", follow},
+		"hold":      {"URL", hold},
 		"request":   {"JSON", request},
 		"tcp":       {"ADDRESS TEXT", dial("tcp")},
 		"udp":       {"ADDRESS TEXT", dial("udp")},
