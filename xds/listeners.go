@@ -10,6 +10,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // inspectTimeout is how long a client may take to say what it speaks. Then the connection is closed: passing it on would
@@ -44,6 +45,8 @@ func (b *builder) listeners() []proto.Message {
 			ListenerFiltersTimeout: durationpb.New(inspectTimeout),
 			FilterChainMatcher:     tree,
 			FilterChains:           chains.chains,
+			// Where IPv6 is turned off there is no ::1, and a listener that cannot be bound would make the whole update count as refused.
+			Freebind: wrapperspb.Bool(true),
 		}
 		b.check(listener)
 		out = append(out, listener)

@@ -48,7 +48,7 @@ func (c *cluster) addNamespaces(mgr manager.Manager) error {
 		func(ctx context.Context, _ *v1alpha1.ClusterEgressPolicy) []string { return n.all(ctx) })))
 	b = b.WatchesRawSource(source.TypedKind(kinds, &corev1.Pod{}, handler.TypedEnqueueRequestsFromMapFunc(
 		func(_ context.Context, pod *corev1.Pod) []string {
-			if inject.IsInjected(pod) && !alive(pod) {
+			if inject.IsInjected(pod) && (!alive(pod) || pod.DeletionTimestamp != nil) {
 				return []string{pod.Namespace} // perhaps the last one
 			}
 			return nil
