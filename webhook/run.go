@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -42,6 +43,9 @@ const (
 	requestsPerSecond = 200
 	requestsAtOnce    = 300
 )
+
+// leaseDuration is how long changes wait when the leader dies without a word.
+const leaseDuration = 8 * time.Second
 
 // Options set the program up.
 type Options struct {
@@ -113,6 +117,7 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 		Scheme: scheme, Logger: o.Log, Cache: control.CacheOptions(o.Namespace),
 		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, WebhookServer: hooks,
 		LeaderElection: o.Election == Elected, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: new(leaseDuration), RenewDeadline: new(leaseDuration * 2 / 3), RetryPeriod: new(leaseDuration / 8),
 		// Secrets and ConfigMaps of users are never cached: whoever needs one asks for it.
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Controller: config.Controller{SkipNameValidation: new(true)},

@@ -28,10 +28,17 @@ import (
 const settle = 250 * time.Millisecond
 
 // statuses writes what is true of each policy.
-type statuses struct{ *cluster }
+type statuses struct {
+	*cluster
+	meters meters
+}
 
 func (c *cluster) addStatus(mgr manager.Manager) error {
-	s := &statuses{c}
+	meters, err := defaultMeters()
+	if err != nil {
+		return err
+	}
+	s := &statuses{c, meters}
 	b := builder.TypedControllerManagedBy[xds.PolicyRef](mgr).Named("status")
 	kinds := mgr.GetCache()
 	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.EgressPolicy{}, gather(s.besides)))
@@ -106,6 +113,9 @@ func (s *statuses) ofNamespace(ctx context.Context, ns *metav1.PartialObjectMeta
 // Reconcile writes one policy's status, if it has changed.
 func (s *statuses) Reconcile(ctx context.Context, ref xds.PolicyRef) (reconcile.Result, error) {
 	policy, err := s.policy(ctx, ref)
+	if err == nil && policy == nil {
+		s.meters.forget(ref)
+	}
 	if err != nil || policy == nil {
 		return reconcile.Result{}, err
 	}
@@ -114,6 +124,7 @@ func (s *statuses) Reconcile(ctx context.Context, ref xds.PolicyRef) (reconcile.
 		return reconcile.Result{}, err
 	}
 	status := view.status(metav1.NewTime(s.clock().Truncate(time.Second)))
+	s.meters.set(ref, &status)
 	if apiequality.Semantic.DeepEqual(&status, policy.PolicyStatus()) {
 		return reconcile.Result{}, nil
 	}
