@@ -16,6 +16,8 @@ BENCHFLAGS   ?=
 E2EFLAGS     ?=
 
 CLUSTER_STATE := $(CURDIR)/.cache/cluster/$(or $(CLUSTER_ID),0)
+# The tests of faults have a control plane of their own: they run the program themselves.
+FAULTS_ID ?= 9
 
 # A result from the cache proves nothing in CI.
 ifeq ($(CI),true)
@@ -35,7 +37,12 @@ demo: build ## Show in a minute what netproxy does (gets Envoy, runs one policy 
 	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; bash hack/demo.sh
 
 .PHONY: test
-test: fmt vet ## Run all tests (gets Envoy)
+test: unit ## Run all tests: unit, then e2e and faults on a cluster that is started for them and stopped again (root, Debian 12)
+	@if ((EUID != 0)); then echo 'NOT TESTED: the end-to-end tests, which need root'; exit; fi; \
+	trap '$(MAKE) --no-print-directory cluster-down' EXIT; $(MAKE) --no-print-directory e2e faults
+
+.PHONY: unit
+unit: fmt vet ## Run the tests that need no cluster (gets Envoy)
 	@ENVOY=$$(bash hack/envoy.sh); export ENVOY; $(GO_TEST) ./...
 
 .PHONY: build
@@ -96,10 +103,16 @@ cluster-cp: ## Start its control plane only
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove all of it but what was built (make clean)
 	@bash tests/cluster/down.sh
+	@CLUSTER_ID=$(FAULTS_ID) bash tests/cluster/down.sh
 
 .PHONY: e2e
 e2e: cluster ## Run the end-to-end tests on it, on real pods
 	@NETPROXY_CLUSTER=$(CLUSTER_STATE) go test -count=1 -timeout $(TEST_TIMEOUT) $(E2EFLAGS) ./tests/cluster/e2e ./manifests
+
+.PHONY: faults
+faults: ## Kill the controllers after each of their writes, on a control plane of their own
+	@CLUSTER_ID=$(FAULTS_ID) bash tests/cluster/up.sh cp
+	@NETPROXY_CLUSTER=$(CURDIR)/.cache/cluster/$(FAULTS_ID) go test -count=1 -timeout $(TEST_TIMEOUT) ./tests/cluster/faults
 
 .PHONY: clean
 clean: ## Remove what the targets made, what they downloaded and built included
