@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// fieldManager is who owns the fields that tests set.
-const fieldManager = "netproxy-tests"
+// fieldManager is who owns the fields that tests set: kubectl, so that kubectl can change them without a conflict.
+const fieldManager = "kubectl"
 
 // Parse reads the documents of a YAML text.
 func Parse(text string) ([]*unstructured.Unstructured, error) {
