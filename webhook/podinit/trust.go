@@ -2,6 +2,7 @@ package podinit
 
 import (
 	"bytes"
+	"crypto/x509"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -37,7 +38,11 @@ func buildBundle(h host, policyCAs string) (mitm.Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the CAs of the policy: %w", err)
 	}
-	policy, err := mitm.ParseCertificates(data)
+	var policy []*x509.Certificate
+	// Empty: all that the policy has are additional CAs, and those are missing. Its status says so.
+	if len(bytes.TrimSpace(data)) > 0 {
+		policy, err = mitm.ParseCertificates(data)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the CAs of the policy from %s: %w", policyCAs, err)
 	}

@@ -171,7 +171,11 @@ func TestTrust(t *testing.T) {
 	if first["ca-certificates.crt"] != want {
 		t.Error("the bundle is not the public roots, the policy's CA, the image's CA")
 	}
-	for _, broken := range []string{"", "text", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
+	root["cas/ca-bundle.crt"] = file()
+	if err := run(h, []string{"trust", "--policy-cas=/cas/ca-bundle.crt", "--out=" + out}); err != nil {
+		t.Errorf("additional CAs that are missing: %v", err)
+	}
+	for _, broken := range []string{"text", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		root["cas/ca-bundle.crt"] = file([]byte(broken))
 		if err := run(h, []string{"trust", "--policy-cas=/cas/ca-bundle.crt", "--out=" + out}); err == nil {
 			t.Errorf("%q as the policy's CAs", broken)
