@@ -22,6 +22,8 @@ type runningPod struct {
 	// the Secret is behind, or made by another version.
 	wanted   string
 	rendered map[string]bool
+	// privateCAs are part of a rendering, and not known here.
+	privateCAs bool
 }
 
 // find loads the policy from files or from the cluster.
@@ -87,7 +89,7 @@ func noProxy(ctx context.Context, client *cluster.Client, pod *corev1.Pod) error
 }
 
 func look(ctx context.Context, client *cluster.Client, pod *corev1.Pod, c *chosen) *runningPod {
-	out := &runningPod{name: pod.Namespace + "/" + pod.Name, sidecar: client.Sidecar(ctx, pod), rendered: revisions(c.plan)}
+	out := &runningPod{name: pod.Namespace + "/" + pod.Name, sidecar: client.Sidecar(ctx, pod), rendered: revisions(c.plan), privateCAs: len(c.spec.Trust.AdditionalCAs) > 0}
 	if meta, err := client.SecretMeta(ctx, pod.Namespace, v1alpha1.SecretName(kindOf(c.policy), c.policy.GetName())); err == nil {
 		out.wanted = meta.Annotations[v1alpha1.AnnotationConfigRevision]
 	}
@@ -114,12 +116,14 @@ func (r *runningPod) state() (ui.Tone, string) {
 		return ui.Notice, firstLine(r.sidecar.Err.Error())
 	case r.rendered[running]:
 		return ui.Good, fmt.Sprintf("pod %s runs what this policy renders (%s)", r.name, running)
+	case r.privateCAs && running == r.wanted && running != "":
+		return ui.Good, fmt.Sprintf("pod %s runs what the policy's Secret holds (%s)", r.name, running)
 	case r.wanted != "" && running != r.wanted && r.sidecar.Rejected != "":
 		return ui.Bad, fmt.Sprintf("pod %s runs %s and refused %s: %s", r.name, running, r.wanted, r.sidecar.Rejected)
 	case r.wanted != "" && running != r.wanted:
 		return ui.Notice, fmt.Sprintf("pod %s runs %s and has not taken %s yet", r.name, running, r.wanted)
 	}
-	return ui.Notice, fmt.Sprintf("pod %s runs %s, which is not what this program renders: netproxy in the cluster has another version, or private CAs were added", r.name, running)
+	return ui.Notice, fmt.Sprintf("pod %s runs %s, which is not what this program renders: netproxy in the cluster has another version", r.name, running)
 }
 
 // warn tells what would make the answer wrong.

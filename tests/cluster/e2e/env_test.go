@@ -197,3 +197,19 @@ func each[T any](list []T, do func(T)) {
 	}
 	group.Wait()
 }
+
+// podsOf are the names of the running pods with a label that are not on their way out.
+func (e *env) podsOf(t *testing.T, selector string) []string {
+	t.Helper()
+	list, err := e.Client.CoreV1().Pods(e.ns).List(e.ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for i := range list.Items {
+		if p := &list.Items[i]; p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
