@@ -73,7 +73,7 @@ first_process() {
 start() {
 	local pid
 	setsid unshare --mount --pid --net --ipc --uts --fork --kill-child=KILL --mount-proc --propagation slave \
-		bash "$here/node.sh" "$what" >"$state/log/node.log" 2>&1 </dev/null &
+		bash "$here/node.sh" "$what" >"$state/log/node.log" 2>&1 </dev/null 9>&- &
 	pid=$(first_process $!)
 	echo "$pid" >"$state/pid"
 	ip link add "$link" type veth peer name node0 netns "$pid"
@@ -90,6 +90,10 @@ start() {
 main() {
 	[[ $what == all || $what == cp ]] || fail "say all or cp, not $what"
 	((EUID == 0)) || fail "the node needs root: namespaces, cgroups and mounts"
+	# One at a time. The lock is not passed on to the cluster.
+	mkdir -p "$root/.cache/cluster"
+	exec 9>"$root/.cache/cluster/$id.lock"
+	flock 9
 	if alive; then
 		echo "the cluster is up: KUBECONFIG=$kubeconfig"
 		return
