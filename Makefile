@@ -58,6 +58,10 @@ images: ## Build the images for users with Docker, as IMAGE_PREFIX/netproxy-webh
 		docker buildx build -f build/Dockerfile --target $$target --build-arg VERSION=$(VERSION) -t $(IMAGE_PREFIX)/netproxy-$$target:$(VERSION) --load .; \
 	done
 
+.PHONY: dist
+dist: ## Build the plugin's archives for all platforms into dist/, with checksums and the manifest for krew; fail if they are too large
+	go run ./hack/dist --version '$(VERSION)' --epoch "$$(git log -1 --format=%ct)"
+
 .PHONY: generate
 generate: ## Write deepcopy functions and CRDs from api/
 	go generate ./api/...
