@@ -63,8 +63,9 @@ dist: ## Build the plugin's archives for all platforms into dist/, with checksum
 	go run ./hack/dist --version '$(VERSION)' --epoch "$$(git log -1 --format=%ct)"
 
 .PHONY: generate
-generate: ## Write deepcopy functions and CRDs from api/
+generate: ## Write deepcopy functions, CRDs and docs/policy-reference.md from api/
 	go generate ./api/...
+	go run ./hack/reference
 
 .PHONY: golden
 golden: ## Write the golden files anew; read the diff before you commit it
