@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,120 +11,185 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/tests/cluster"
+	"github.com/netproxy/netproxy/webhook/inject"
 )
 
 const (
-	inotifyLimit   = "/proc/sys/fs/inotify/max_user_instances"
-	lowLimit       = 40 // above what root's processes of the cluster have
-	manyPods       = 10
-	manyPodsPolicy = `
-apiVersion: netproxy.dev/v1alpha1
-kind: EgressPolicy
-metadata: {name: many}
-spec:
-  podSelector: {}
-  egress:
-    defaultAction: Deny
-    rules: [{name: open, action: Allow, hosts: [open.many.example.net], ports: [{port: 443}]}]
-  mitm:
-    domains: [open.many.example.net]
-    headerMutations:
-    - domain: open.many.example.net
-      headers:
-      - {name: A, secretRef: {name: credentials, key: a}}
-      - {name: B, secretRef: {name: credentials, key: b}}
-      - {name: C, secretRef: {name: credentials, key: c}}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: credentials}
-stringData: {a: "1", b: "2", c: "3"}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: many}
-spec:
-  replicas: %d
-  selector: {matchLabels: {app: many}}
-  template:
-    metadata: {labels: {app: many}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{name: app, image: "netproxy.test/tool:1", imagePullPolicy: Never, args: [sleep]}]
-`
+	// crowd is how many pods share the node. With one user for all of them no more than a third may fit.
+	crowd        = 12
+	instancesMax = "/proc/sys/fs/inotify/max_user_instances"
+	// watched is how many instances a proxy uses besides one for each credential: at least, as the kernel counts.
+	watched = 4
+	// spare is what kubelet, containerd and whatever else runs as root on the machine is left besides what it has.
+	spare = 64
 )
 
-// TestManyPods starts more pods on the node than the inotify instances of one user would allow: each file that Envoy watches
-// takes one, and Envoy aborts when there are none left. The limit is lowered for it.
-func TestManyPods(t *testing.T) {
-	e := newProtected(t, 4*time.Minute, "tool")
-	lowerInotify(t)
-	e.name(t, "open.many.example.net")
-	e.protect(t, fmt.Sprintf(manyPodsPolicy, manyPods))
-	e.running(t, map[string]int{"many": manyPods})
-	perUser := envoyInotify(t)
-	all := 0
-	for _, n := range perUser {
-		all += n
+// TestManyPodsOnANode runs more proxies than one user's inotify instances are enough for. Each has a user of its own, so none runs out.
+func TestManyPodsOnANode(t *testing.T) {
+	credentials := scarce(t)
+	e := newProtected(t, 5*time.Minute, "tool")
+	e.name(t, "api.crowd.example")
+	e.protect(t, crowdPolicy("crowd", credentials, ""))
+	var names []string
+	for i := range crowd {
+		names = append(names, fmt.Sprintf("crowd-%d", i))
 	}
-	if len(perUser) < manyPods || all <= lowLimit {
-		t.Fatalf("the proxies of the node have %d instances as %d users: the test proves nothing with a limit of %d", all, len(perUser), lowLimit)
-	}
-	pods, err := e.Client.CoreV1().Pods(e.ns).List(e.ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pod := range pods.Items {
-		for _, s := range pod.Status.InitContainerStatuses {
-			if s.RestartCount > 0 {
-				t.Errorf("%s: container %s was restarted: %+v", pod.Name, s.Name, s.LastTerminationState)
-			}
-		}
-		if out := e.run(t, pod.Name, "/tool", "get", "https://open.many.example.net/"); !strings.Contains(out.Stdout, "ok status: 200") {
-			t.Errorf("%s: %s", pod.Name, out)
-		}
-	}
-	t.Logf("%d inotify instances of %d users under a limit of %d per user", all, len(perUser), lowLimit)
-}
-
-// lowerInotify lowers the machine's limit until the test ends. What is open stays open.
-func lowerInotify(t *testing.T) {
-	t.Helper()
-	before, err := os.ReadFile(inotifyLimit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(inotifyLimit, []byte(strconv.Itoa(lowLimit)), 0o644); err != nil {
-		t.Skipf("NOT TESTED: the limit of inotify instances cannot be lowered: %v", err)
-	}
-	t.Cleanup(func() { _ = os.WriteFile(inotifyLimit, before, 0o644) })
-}
-
-// envoyInotify counts the inotify instances of the Envoys on this machine, by user.
-func envoyInotify(t *testing.T) map[uint32]int {
-	t.Helper()
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[uint32]int{}
 	for _, name := range names {
-		comm, err := os.ReadFile(name)
-		if err != nil || strings.TrimSpace(string(comm)) != "envoy" {
-			continue
-		}
-		info, err := os.Stat(name)
-		if err != nil {
-			continue
-		}
-		uid := info.Sys().(*syscall.Stat_t).Uid
-		descriptors, _ := filepath.Glob(filepath.Dir(name) + "/fd/*")
-		for _, fd := range descriptors {
-			if target, _ := os.Readlink(fd); target == "anon_inode:inotify" {
-				out[uid]++
-			}
+		e.apply(t, labelled(toolPod(name, "sleep"), name, "crowd"))
+	}
+	users := map[int64]bool{}
+	for _, name := range names {
+		pod := e.ready(t, name)
+		users[*inject.ProxyOf(pod).SecurityContext.RunAsUser] = true
+		if n := proxyRestarts(pod); n > 0 {
+			t.Errorf("the proxy of %s was started %d times", name, n+1)
 		}
 	}
-	return out
+	if len(users) != crowd {
+		t.Errorf("%d pods have %d users", crowd, len(users))
+	}
+	each(names, func(name string) {
+		if out := e.run(t, name, "/tool", "get", "https://api.crowd.example/"); !strings.HasPrefix(out.Stdout, "ok status: 200") {
+			t.Errorf("%s: %s", name, out)
+		}
+	})
+	t.Run("one user is not enough", func(t *testing.T) { oneUser(t, e, credentials) })
+}
+
+// oneUser is the positive control: the same pods with a user in common.
+func oneUser(t *testing.T, e *env, credentials int) {
+	e.protect(t, crowdPolicy("same", credentials, "proxy: {uid: 31337}"))
+	var names []string
+	for i := range crowd {
+		names = append(names, fmt.Sprintf("same-%d", i))
+	}
+	for _, name := range names {
+		e.apply(t, labelled(toolPod(name, "sleep"), name, "same"))
+	}
+	e.eventually(t, 90*time.Second, func() string {
+		for _, name := range names {
+			if pod, err := e.WaitPod(e.ctx, e.ns, name, func(*corev1.Pod) bool { return true }); err == nil && proxyRestarts(pod) > 0 {
+				log, _ := e.Kubectl(e.ctx, "-n", e.ns, "logs", name, "-c", "netproxy", "--previous", "--tail=3")
+				t.Logf("%s was started again: %s", name, log)
+				return ""
+			}
+		}
+		return "all proxies with one user start: the limit means nothing here"
+	})
+}
+
+func labelled(pod, name, app string) string {
+	return strings.Replace(pod, "labels: {app: "+name+"}", "labels: {app: "+app+"}", 1)
+}
+
+func proxyRestarts(pod *corev1.Pod) int32 {
+	for _, s := range pod.Status.InitContainerStatuses {
+		if s.Name == "netproxy" {
+			return s.RestartCount
+		}
+	}
+	return 0
+}
+
+// crowdPolicy injects many credentials: the proxy watches a file for each.
+func crowdPolicy(app string, credentials int, more string) string {
+	var keys, headers strings.Builder
+	for i := range credentials {
+		fmt.Fprintf(&keys, "key-%d: value-%d, ", i, i)
+		fmt.Fprintf(&headers, "\n      - {name: X-Key-%d, secretRef: {name: keys, key: key-%d}}", i, i)
+	}
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {%s}
+---
+apiVersion: netproxy.dev/v1alpha1
+kind: EgressPolicy
+metadata: {name: %s}
+spec:
+  podSelector: {matchLabels: {app: %s}}
+  egress:
+    defaultAction: Deny
+    rules: [{name: api, action: Allow, hosts: [api.crowd.example]}]
+  mitm:
+    domains: [api.crowd.example]
+    headerMutations:
+    - domain: api.crowd.example
+      headers:%s
+  %s
+`, keys.String(), app, app, headers.String(), more)
+}
+
+// scarce returns how many credentials make a third of the pods use up one user's instances. A limit too high for that is lowered, and restored
+// when the test ends, however it does.
+func scarce(t *testing.T) (credentials int) {
+	t.Helper()
+	if os.Getenv(cluster.Env) == "" {
+		t.Skip(cluster.ErrNone)
+	}
+	text, err := os.ReadFile(instancesMax)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lower := rootInstances(t) + spare; limit > max(lower, 128) {
+		restore(t, strconv.Itoa(limit))
+		limit = max(lower, 128)
+		if err := os.WriteFile(instancesMax, []byte(strconv.Itoa(limit)), 0); err != nil {
+			t.Skipf("NOT TESTED: fs.inotify.max_user_instances cannot be lowered: %v", err)
+		}
+	}
+	credentials = max(0, limit*3/crowd-watched)
+	if credentials > v1alpha1.MaxCredentials {
+		t.Skipf("NOT TESTED: root uses so many inotify instances that the limit has to stay at %d, which is enough for %d proxies", limit, crowd)
+	}
+	t.Logf("%d instances per user, at least %d per proxy, %d proxies", limit, credentials+watched, crowd)
+	return credentials
+}
+
+// rootInstances counts root's inotify instances on this machine. Root has the same limit as every user.
+func rootInstances(t *testing.T) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range files {
+		info, err := os.Stat(filepath.Dir(filepath.Dir(file)))
+		if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+			continue
+		}
+		if target, _ := os.Readlink(file); target == "anon_inode:inotify" {
+			n++
+		}
+	}
+	return n
+}
+
+// restore writes the value back when this process ends or says so, even if it is killed.
+func restore(t *testing.T, value string) {
+	t.Helper()
+	guard := exec.Command("sh", "-c", "cat; echo "+value+" > "+instancesMax)
+	in, err := guard.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := guard.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		if err := guard.Wait(); err != nil {
+			t.Errorf("restore fs.inotify.max_user_instances = %s: %v", value, err)
+		}
+	})
 }
