@@ -54,30 +54,41 @@ func (t *targets) Reconcile(ctx context.Context, target Target) (reconcile.Resul
 	if policy.GetDeletionTimestamp() != nil {
 		return t.terminate(ctx, policy, target)
 	}
-	wanted, err := t.wanted(ctx, policy, target.Namespace)
+	selected, err := t.selected(ctx, policy, target.Namespace)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !wanted {
+	if selected {
+		return t.keep(ctx, policy, target)
+	}
+	pods, err := t.podsOf(ctx, target.Ref(), target.Namespace)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !anyAlive(pods) {
 		return t.withdraw(ctx, target)
 	}
+	// Pods from a time when it was. Nothing else may tell when the last one ends.
+	result, err := t.keep(ctx, policy, target)
+	result.RequeueAfter = min(result.RequeueAfter, podsLinger)
+	return result, err
+}
+
+// keep writes the Secret, after the finalizer that makes sure of its end.
+func (t *targets) keep(ctx context.Context, policy v1alpha1.Policy, target Target) (reconcile.Result, error) {
 	if err := t.addFinalizer(ctx, policy); err != nil {
 		return reconcile.Result{}, err
 	}
 	return t.publish(ctx, policy, target)
 }
 
-// wanted says whether the policy needs its Secret in the namespace: it selects pods there, or has some from a time when it did.
-func (t *targets) wanted(ctx context.Context, policy v1alpha1.Policy, namespace string) (bool, error) {
+// selected says whether the policy can have pods in the namespace.
+func (t *targets) selected(ctx context.Context, policy v1alpha1.Policy, namespace string) (bool, error) {
 	ns := metadata("Namespace")
 	if err := t.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	if ns.DeletionTimestamp == nil && selection.SelectsNamespace(policy, selection.Namespace{Name: namespace, Labels: ns.Labels}, t.Namespace) {
-		return true, nil
-	}
-	pods, err := t.podsOf(ctx, selection.RefOf(policy), namespace)
-	return anyAlive(pods), err
+	return ns.DeletionTimestamp == nil && selection.SelectsNamespace(policy, selection.Namespace{Name: namespace, Labels: ns.Labels}, t.Namespace), nil
 }
 
 func (t *targets) addFinalizer(ctx context.Context, policy v1alpha1.Policy) error {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,7 @@ const (
 func TestManyPodsOnANode(t *testing.T) {
 	credentials := scarce(t)
 	e := newProtected(t, 5*time.Minute, "tool")
-	e.name(t, "api.crowd.example")
+	e.name(t, "d0.crowd.example")
 	e.protect(t, crowdPolicy("crowd", credentials, ""))
 	var names []string
 	for i := range crowd {
@@ -53,7 +54,7 @@ func TestManyPodsOnANode(t *testing.T) {
 		t.Errorf("%d pods have %d users", crowd, len(users))
 	}
 	each(names, func(name string) {
-		if out := e.run(t, name, "/tool", "get", "https://api.crowd.example/"); !strings.HasPrefix(out.Stdout, "ok status: 200") {
+		if out := e.run(t, name, "/tool", "get", "https://d0.crowd.example/"); !strings.HasPrefix(out.Stdout, "ok status: 200") {
 			t.Errorf("%s: %s", name, out)
 		}
 	})
@@ -73,13 +74,28 @@ func oneUser(t *testing.T, e *env, credentials int) {
 	e.eventually(t, 90*time.Second, func() string {
 		for _, name := range names {
 			if pod, err := e.WaitPod(e.ctx, e.ns, name, func(*corev1.Pod) bool { return true }); err == nil && proxyRestarts(pod) > 0 {
-				log, _ := e.Kubectl(e.ctx, "-n", e.ns, "logs", name, "-c", "netproxy", "--previous", "--tail=3")
-				t.Logf("%s was started again: %s", name, log)
+				t.Logf("%s was started %d times: %s", name, proxyRestarts(pod)+1, e.lastWords(t, name))
 				return ""
 			}
 		}
 		return "all proxies with one user start: the limit means nothing here"
 	})
+}
+
+// lastWords is why a proxy ended.
+func (e *env) lastWords(t *testing.T, pod string) string {
+	t.Helper()
+	log, err := e.Kubectl(e.ctx, "-n", e.ns, "logs", pod, "-c", "netproxy", "--previous")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "inotify") {
+			return line
+		}
+	}
+	t.Errorf("the proxy ended for another reason than inotify: %s", log)
+	return ""
 }
 
 func labelled(pod, name, app string) string {
@@ -95,35 +111,45 @@ func proxyRestarts(pod *corev1.Pod) int32 {
 	return 0
 }
 
+// perDomain is how many headers a policy can inject for one domain.
+const perDomain = 16
+
 // crowdPolicy injects many credentials: the proxy watches a file for each.
 func crowdPolicy(app string, credentials int, more string) string {
-	var keys, headers strings.Builder
+	var keys, mutations strings.Builder
+	domains := []string{"d0.crowd.example"}
 	for i := range credentials {
+		domain := fmt.Sprintf("d%d.crowd.example", i/perDomain)
+		if i%perDomain == 0 {
+			fmt.Fprintf(&mutations, "\n    - domain: %s\n      headers:", domain)
+			domains = append(domains, domain)
+		}
 		fmt.Fprintf(&keys, "key-%d: value-%d, ", i, i)
-		fmt.Fprintf(&headers, "\n      - {name: X-Key-%d, secretRef: {name: keys, key: key-%d}}", i, i)
+		fmt.Fprintf(&mutations, "\n      - {name: X-Key-%d, secretRef: {name: keys, key: key-%d}}", i, i)
 	}
-	return fmt.Sprintf(`
+	slices.Sort(domains)
+	return fmt.Sprintf(crowdText, keys.String(), app, strings.Join(slices.Compact(domains), ", "), mutations.String(), more)
+}
+
+const crowdText = `
 apiVersion: v1
 kind: Secret
 metadata: {name: keys}
-stringData: {%s}
+stringData: {%[1]s}
 ---
 apiVersion: netproxy.dev/v1alpha1
 kind: EgressPolicy
-metadata: {name: %s}
+metadata: {name: %[2]s}
 spec:
-  podSelector: {matchLabels: {app: %s}}
+  podSelector: {matchLabels: {app: %[2]s}}
   egress:
     defaultAction: Deny
-    rules: [{name: api, action: Allow, hosts: [api.crowd.example]}]
+    rules: [{name: api, action: Allow, hosts: ["*.crowd.example"]}]
   mitm:
-    domains: [api.crowd.example]
-    headerMutations:
-    - domain: api.crowd.example
-      headers:%s
-  %s
-`, keys.String(), app, app, headers.String(), more)
-}
+    domains: [%[3]s]
+    headerMutations:%[4]s
+  %[5]s
+`
 
 // scarce returns how many credentials make a third of the pods use up one user's instances. A limit too high for that is lowered, and restored
 // when the test ends, however it does.

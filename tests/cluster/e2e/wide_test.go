@@ -189,20 +189,27 @@ func (w *team) newNamespace(t *testing.T) {
 	})
 }
 
-// leaves: pods that run keep their policy, new ones are free, and with the last pod everything goes.
+// leaves: pods that run keep their policy, new ones do not get it, and with the last pod everything goes.
 func (w *team) leaves(t *testing.T, e *env) {
+	// With a policy of its own the namespace keeps its label: nothing but the pod's end tells that the Secret is not needed.
+	e.protect(t, fmt.Sprintf(namespacedPolicy, "others"))
 	w.label(t, e.ns, "null")
 	time.Sleep(2 * time.Second)
-	if s := e.secret(wideKind, w.name); s != "there" || !e.enabled(t) {
-		t.Errorf("a pod runs, and the Secret is %s, the label %t", s, e.enabled(t))
+	if s := e.secret(wideKind, w.name); s != "there" {
+		t.Errorf("a pod runs, and the Secret is %s", s)
 	}
 	e.gets(t, "agent", "Bearer sk-"+e.ns)
-	e.apply(t, strings.Replace(toolPod("free", "sleep"), "app: free", "app: agent", 1))
-	if pod := e.ready(t, "free"); pod.Labels[v1alpha1.LabelPolicy] != "" {
-		t.Errorf("a new pod is under %s", pod.Labels[v1alpha1.LabelPolicy])
+	e.apply(t, strings.Replace(toolPod("next", "sleep"), "app: next", "app: agent", 1))
+	if pod := e.ready(t, "next"); pod.Labels[v1alpha1.LabelPolicy] != "others" {
+		t.Errorf("a new pod is under %q", pod.Labels[v1alpha1.LabelPolicy])
 	}
 	e.deletePod(t, "agent")
-	e.left(t, wideKind, w.name)
+	e.eventually(t, 30*time.Second, func() string {
+		if s := e.secret(wideKind, w.name); s != "gone" {
+			return "the policy's Secret is " + s
+		}
+		return ""
+	})
 	w.ready(t)
 }
 

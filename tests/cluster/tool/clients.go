@@ -142,7 +142,10 @@ func find(args []string) error {
 			continue
 		}
 		_ = filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || strings.HasPrefix(name, "/sys") || isEndless(name) {
+			if name == "/sys" {
+				return filepath.SkipDir // the kernel's own
+			}
+			if err != nil || !d.Type().IsRegular() || isEndless(name) {
 				return nil
 			}
 			if contains(name, text) {
