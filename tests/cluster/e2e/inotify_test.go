@@ -29,8 +29,8 @@ const (
 	spare = 64
 )
 
-// TestManyPodsOnANode runs more proxies than one user's inotify instances are enough for. Each has a user of its own, so none runs out.
-func TestManyPodsOnANode(t *testing.T) {
+// TestManyPods runs more proxies than one user's inotify instances are enough for. Each has a user of its own, so none runs out.
+func TestManyPods(t *testing.T) {
 	credentials := scarce(t)
 	e := newProtected(t, 5*time.Minute, "tool")
 	e.name(t, "d0.crowd.example")

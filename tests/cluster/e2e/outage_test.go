@@ -133,7 +133,7 @@ func TestWebhookDown(t *testing.T) {
 	})
 	t.Run("selected pods wait and say why", func(t *testing.T) {
 		e.eventually(t, 20*time.Second, func() string { return e.failedCreate("waiting") })
-		if pods := e.podsOf(t, "app=agent,who=waiting"); len(pods) > 0 {
+		if pods := e.selected(t, "app=agent,who=waiting"); len(pods) > 0 {
 			t.Errorf("a pod was created: %s", pods[0].Name)
 		}
 	})
@@ -141,7 +141,7 @@ func TestWebhookDown(t *testing.T) {
 	e.scaleUp(t)
 	began := time.Now()
 	e.eventually(t, 90*time.Second, func() string {
-		pods := e.podsOf(t, "app=agent,who=waiting")
+		pods := e.selected(t, "app=agent,who=waiting")
 		if len(pods) == 1 && cluster.Ready(&pods[0]) && pods[0].Labels[v1alpha1.LabelPolicy] == "agent" {
 			return ""
 		}
@@ -172,7 +172,7 @@ func (e *env) scaleUp(t *testing.T) {
 	}
 }
 
-func (e *env) podsOf(t *testing.T, selector string) []corev1.Pod {
+func (e *env) selected(t *testing.T, selector string) []corev1.Pod {
 	t.Helper()
 	list, err := e.Client.CoreV1().Pods(e.ns).List(e.ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
