@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -76,4 +78,37 @@ func (c *Cluster) RestartAPIServer(ctx context.Context, root string) error {
 		case <-time.After(poll):
 		}
 	}
+}
+
+// KillProcesses ends a pod's processes of a program, as a crash does, without anybody being told.
+func KillProcesses(pod *corev1.Pod, program string) error {
+	names, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return err
+	}
+	killed := 0
+	for _, name := range names {
+		comm, _ := os.ReadFile(name)
+		groups, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cgroup"))
+		// The kernel keeps 15 bytes of a program's name.
+		if strings.TrimSpace(string(comm)) != program[:min(15, len(program))] || !strings.Contains(string(groups), string(pod.UID)) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			return err
+		}
+		process, err := os.FindProcess(pid)
+		if err == nil {
+			err = process.Kill()
+		}
+		if err != nil {
+			return fmt.Errorf("kill %s of pod %s: %w", program, pod.Name, err)
+		}
+		killed++
+	}
+	if killed == 0 {
+		return fmt.Errorf("pod %s has no process %s", pod.Name, program)
+	}
+	return nil
 }

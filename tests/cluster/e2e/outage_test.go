@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -261,40 +260,58 @@ func (e *env) settled(t *testing.T) {
 	})
 }
 
-// TestLeaderKilled kills the replica that runs the controllers, just after an edit and just before one.
+// TestLeaderKilled takes the replica away that runs the controllers, just after an edit and just before one. The other has to go on.
 func TestLeaderKilled(t *testing.T) {
 	e := newOutage(t, 300)
-	kill := func() string {
-		leader, err := e.Leader(e.ctx)
-		if err == nil && leader == "" {
-			err = errors.New("there is no leader")
-		}
-		if err == nil {
-			err = e.Client.CoreV1().Pods(cluster.System).Delete(e.ctx, leader, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return leader
-	}
+	leader := e.leader(t, "")
 	e.edit(t, time.Second, "POST")
-	first := kill()
-	t.Logf("edited, then killed: arrived after %s", e.arrived(t, 90*time.Second, "agent", "403"))
+	e.deleteNow(t, leader)
+	t.Logf("edited, then deleted: arrived after %s", e.arrived(t, 90*time.Second, "agent", "403"))
+
+	leader = e.leader(t, leader)
+	e.deleteNow(t, leader)
+	e.edit(t, 90*time.Second, "GET")
+	t.Logf("deleted, then edited: arrived after %s", e.arrived(t, 90*time.Second, "agent", "200"))
+
+	// A crash does not give the lease back.
+	leader = e.leader(t, leader)
+	pod, err := e.Client.CoreV1().Pods(cluster.System).Get(e.ctx, leader, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.KillProcesses(pod, "netproxy-webhook"); err != nil {
+		t.Fatal(err)
+	}
+	e.edit(t, 90*time.Second, "POST")
+	t.Logf("killed, then edited: arrived after %s", e.arrived(t, 90*time.Second, "agent", "403"))
 	if err := e.WaitDeployment(e.ctx, cluster.System, cluster.Webhook); err != nil {
 		t.Fatal(err)
 	}
+	e.unharmed(t, "agent", "200", "403", "200", "403")
+	e.settled(t)
+}
+
+// leader waits until both replicas are there and one of them, not the one before, leads.
+func (e *env) leader(t *testing.T, before string) string {
+	t.Helper()
+	if err := e.WaitDeployment(e.ctx, cluster.System, cluster.Webhook); err != nil {
+		t.Fatal(err)
+	}
+	leader := ""
 	e.eventually(t, time.Minute, func() string {
-		if now, err := e.Leader(e.ctx); err != nil || now == "" || now == first {
-			return fmt.Sprintf("leader %q, %v", now, err)
+		var err error
+		if leader, err = e.Leader(e.ctx); err != nil || leader == "" || leader == before {
+			return fmt.Sprintf("leader %q, %v", leader, err)
 		}
 		return ""
 	})
-	kill()
-	e.edit(t, 90*time.Second, "GET")
-	t.Logf("killed, then edited: arrived after %s", e.arrived(t, 90*time.Second, "agent", "200"))
-	if err := e.WaitDeployment(e.ctx, cluster.System, cluster.Webhook); err != nil {
+	return leader
+}
+
+func (e *env) deleteNow(t *testing.T, pod string) {
+	t.Helper()
+	err := e.Client.CoreV1().Pods(cluster.System).Delete(e.ctx, pod, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+	if err != nil {
 		t.Fatal(err)
 	}
-	e.unharmed(t, "agent", "200", "403", "200")
-	e.settled(t)
 }
