@@ -111,7 +111,7 @@ func (c *checker) answer(ctx context.Context) bool {
 
 // policies repeats what their status says.
 func (c *checker) policies(ctx context.Context) bool {
-	policies, err := findPolicies(ctx, c.client, nil, true)
+	policies, err := findPolicies(ctx, c.client, nil, allScope)
 	if err != nil {
 		c.unreadable("the list of policies", err)
 		return true
@@ -176,7 +176,7 @@ func (c *checker) pods(ctx context.Context) bool {
 		good++
 	}
 	c.proxyVersions(ctx, images)
-	c.watches(ctx, pods)
+	c.watches(pods)
 	if good > 0 {
 		c.ok("%d proxies answer", good)
 	}
@@ -198,7 +198,7 @@ func (c *checker) proxyVersions(ctx context.Context, images map[string]int) {
 }
 
 // watches: sidecars with the same fixed user share the node's limit of inotify instances.
-func (c *checker) watches(ctx context.Context, pods []corev1.Pod) {
+func (c *checker) watches(pods []corev1.Pod) {
 	const perPod, limit = 8, 128 // fs.inotify.max_user_instances by default
 	perNode := map[string]int{}
 	for i := range pods {

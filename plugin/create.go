@@ -197,7 +197,7 @@ func (o *createOptions) show(s *shell, policy v1alpha1.Policy, done string) erro
 		_, err = fmt.Fprint(s.Out, text)
 		return err
 	}
-	return o.Output.printPolicies(s.Out, []v1alpha1.Policy{policy}, true)
+	return o.Output.printPolicies(s.Out, []v1alpha1.Policy{policy}, 1)
 }
 
 // policyYAML is what a user would write into a file.

@@ -75,7 +75,7 @@ func policyOfPod(ctx context.Context, client *cluster.Client, pod *corev1.Pod) (
 // noProxy says why, as far as can be known: a policy that would have the pod came later.
 func noProxy(ctx context.Context, client *cluster.Client, pod *corev1.Pod) error {
 	base := fmt.Sprintf("pod %s/%s has no proxy: nothing controls what it reaches", pod.Namespace, pod.Name)
-	policies, err := findPolicies(ctx, client, nil, false)
+	policies, err := findPolicies(ctx, client, nil, ownScope)
 	if err != nil {
 		return fmt.Errorf("%s", base)
 	}

@@ -49,27 +49,40 @@ func (o *getOptions) run(ctx context.Context, s *shell, args []string) error {
 	if err != nil {
 		return err
 	}
-	policies, err := findPolicies(ctx, client, args, o.AllNamespaces)
+	policies, err := findPolicies(ctx, client, args, scopeOf(o.AllNamespaces))
 	if err != nil {
 		return err
 	}
 	if o.Output.structured() {
-		return o.Output.printPolicies(s.Out, policies, len(args) == 1)
+		return o.Output.printPolicies(s.Out, policies, len(args))
 	}
 	if len(policies) == 0 {
 		fmt.Fprintf(s.ErrOut, "No policies found in namespace %s. A first one: kubectl netproxy create policy --help\n", client.Namespace)
 		return nil
 	}
-	headers, rows := policyTable(s, policies, o.AllNamespaces, o.Output == formatWide)
+	headers, rows := policyTable(s, policies, scopeOf(o.AllNamespaces), o.Output)
 	_, err = fmt.Fprint(s.Out, s.painter().Table(headers, rows))
 	return err
 }
 
+// scope is whose policies are meant.
+type scope string
+
+const (
+	ownScope scope = "namespace"
+	allScope scope = "all"
+)
+
+// scopeOf is what -A says.
+func scopeOf(allNamespaces bool) scope {
+	return map[bool]scope{false: ownScope, true: allScope}[allNamespaces]
+}
+
 // findPolicies reads the named ones, or lists those of the namespace and the cluster-wide ones.
-func findPolicies(ctx context.Context, client *cluster.Client, args []string, everywhere bool) ([]v1alpha1.Policy, error) {
+func findPolicies(ctx context.Context, client *cluster.Client, args []string, where scope) ([]v1alpha1.Policy, error) {
 	if len(args) == 0 {
 		namespace := client.Namespace
-		if everywhere {
+		if where == allScope {
 			namespace = ""
 		}
 		namespaced, err := client.EgressPolicies(ctx, namespace)
@@ -79,7 +92,7 @@ func findPolicies(ctx context.Context, client *cluster.Client, args []string, ev
 		clusterWide, err := client.ClusterEgressPolicies(ctx)
 		return append(namespaced, clusterWide...), err
 	}
-	if everywhere {
+	if where == allScope {
 		return nil, fmt.Errorf("-A lists all policies: leave out %s, or name a namespace with -n", strings.Join(args, " "))
 	}
 	var out []v1alpha1.Policy
@@ -97,21 +110,21 @@ func findPolicies(ctx context.Context, client *cluster.Client, args []string, ev
 	return out, nil
 }
 
-func policyTable(s *shell, policies []v1alpha1.Policy, namespaces, wide bool) (headers []string, rows [][]string) {
+func policyTable(s *shell, policies []v1alpha1.Policy, where scope, format listFormat) (headers []string, rows [][]string) {
 	headers = []string{"NAME", "DEFAULT", "READY", "PODS", "REASON", "AGE"}
-	if namespaces {
+	if where == allScope {
 		headers = slices.Insert(headers, 0, "NAMESPACE")
 	}
-	if wide {
+	if format == formatWide {
 		headers = append(headers, "REVISION", "LEAF", "CA")
 	}
 	u := s.painter()
 	for _, p := range policies {
 		row := policyRow(u, p, s.now())
-		if namespaces {
+		if where == allScope {
 			row = slices.Insert(row, 0, cmp.Or(p.GetNamespace(), "-"))
 		}
-		if wide {
+		if format == formatWide {
 			status := p.PolicyStatus()
 			row = append(row, cmp.Or(status.RenderedRevision, "-"), untilText(status.LeafNotAfter, s.now()), untilText(status.CANotAfter, s.now()))
 		}

@@ -87,7 +87,7 @@ func (o *injectOptions) run(ctx context.Context, s *shell) error {
 		if err != nil {
 			return fmt.Errorf("there is no policy in %s, and none can be asked for: %w", strings.Join(o.Filenames, ", "), err)
 		}
-		if policies, err = findPolicies(ctx, client, nil, true); err != nil {
+		if policies, err = findPolicies(ctx, client, nil, allScope); err != nil {
 			return err
 		}
 		namespace = client.Namespace

@@ -42,8 +42,8 @@ func (f *listFormat) addFlag(cmd *cobra.Command) {
 
 func (f *listFormat) structured() bool { return *f != "" && *f != formatWide }
 
-// printPolicies writes one object as itself and several as a List.
-func (f *listFormat) printPolicies(w io.Writer, policies []v1alpha1.Policy, single bool) error {
+// printPolicies writes a List, but an object as itself if it is the only one that was named.
+func (f *listFormat) printPolicies(w io.Writer, policies []v1alpha1.Policy, named int) error {
 	if *f == formatName {
 		for _, p := range policies {
 			if _, err := fmt.Fprintf(w, "%s.%s/%s\n", resourceName(p), v1alpha1.Group, p.GetName()); err != nil {
@@ -53,7 +53,7 @@ func (f *listFormat) printPolicies(w io.Writer, policies []v1alpha1.Policy, sing
 		return nil
 	}
 	format := outputFormat(*f)
-	if single && len(policies) == 1 {
+	if named == 1 && len(policies) == 1 {
 		return format.print(w, clean(policies[0]))
 	}
 	list, err := asList(policies)

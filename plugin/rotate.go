@@ -99,7 +99,7 @@ func (o *rotateOptions) run(ctx context.Context, s *shell, names []string) error
 	if err != nil {
 		return err
 	}
-	policies, err := findPolicies(ctx, client, names, o.AllNamespaces)
+	policies, err := findPolicies(ctx, client, names, scopeOf(o.AllNamespaces))
 	if err != nil {
 		return err
 	}

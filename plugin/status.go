@@ -89,7 +89,7 @@ func (o *statusOptions) run(ctx context.Context, s *shell, args []string) error 
 }
 
 func (o *statusOptions) text(ctx context.Context, s *shell, client *cluster.Client, args []string) (string, error) {
-	policies, err := findPolicies(ctx, client, args, o.AllNamespaces)
+	policies, err := findPolicies(ctx, client, args, scopeOf(o.AllNamespaces))
 	if err != nil {
 		return "", err
 	}
@@ -122,7 +122,7 @@ func (o *statusOptions) overview(s *shell, client *cluster.Client, policies []v1
 	if len(policies) == 0 {
 		return fmt.Sprintf("No policies in namespace %s.\n", client.Namespace)
 	}
-	headers, rows := policyTable(s, policies, o.AllNamespaces, true)
+	headers, rows := policyTable(s, policies, scopeOf(o.AllNamespaces), formatWide)
 	out := s.painter().Table(headers, rows)
 	var notes []string
 	for _, p := range policies {

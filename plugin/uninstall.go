@@ -56,7 +56,7 @@ func (o *uninstallOptions) run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	policies, err := o.refuse(ctx, s, client)
+	policies, err := o.refuse(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func removalOrder(object *unstructured.Unstructured) int {
 }
 
 // refuse names what still needs netproxy.
-func (o *uninstallOptions) refuse(ctx context.Context, s *shell, client *cluster.Client) ([]v1alpha1.Policy, error) {
-	policies, err := findPolicies(ctx, client, nil, true)
+func (o *uninstallOptions) refuse(ctx context.Context, client *cluster.Client) ([]v1alpha1.Policy, error) {
+	policies, err := findPolicies(ctx, client, nil, allScope)
 	if cluster.IsMissingKind(err) {
 		return nil, nil
 	}

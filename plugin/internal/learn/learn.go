@@ -60,7 +60,7 @@ func Learn(base v1alpha1.Policy, records []audit.Record, options Options) (*Resu
 	}
 	for {
 		b := &builder{base: base, options: options, names: map[string]bool{}}
-		policy, comments := b.build(all)
+		policy, _ := b.build(all)
 		plan, err := compile(policy)
 		if err != nil {
 			return nil, fmt.Errorf("the learned policy would be invalid: %w", err)
@@ -70,7 +70,7 @@ func Learn(base v1alpha1.Policy, records []audit.Record, options Options) (*Resu
 			continue
 		}
 		b.names = map[string]bool{}
-		policy, comments = b.build(all) // without rules that would allow nothing
+		policy, comments := b.build(all) // without rules that would allow nothing
 		out.Policy, out.Comments, out.Refused = policy, comments, refusals
 		out.Learned = len(allowed) - len(unnamed) - len(refusals)
 		return out, nil

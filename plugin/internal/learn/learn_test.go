@@ -85,7 +85,7 @@ func TestMatches(t *testing.T) {
 		paths[p] = map[string]bool{"GET": true}
 	}
 	paths["/post"] = map[string]bool{"POST": true, "GET": true}
-	got, collapsed := matches(paths, 4)
+	got, _ := matches(paths, 4)
 	exact := func(p string) v1alpha1.PathMatch { return v1alpha1.PathMatch{Exact: &p} }
 	prefix := func(p string) v1alpha1.PathMatch { return v1alpha1.PathMatch{Prefix: &p} }
 	want := []v1alpha1.HTTPMatch{
@@ -97,7 +97,7 @@ func TestMatches(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	delete(paths, "/sp ace/q")
-	got, collapsed = matches(paths, 4)
+	got, collapsed := matches(paths, 4)
 	want[0].Paths = []v1alpha1.PathMatch{exact("/b/c/1"), exact("/b/c/2"), exact("/x"), prefix("/a/")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
