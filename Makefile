@@ -17,6 +17,7 @@ TESTFLAGS    ?=
 FUZZTIME     ?= 10s
 BENCHFLAGS   ?=
 E2EFLAGS     ?=
+SCALEFLAGS   ?=
 
 CLUSTER_STATE := $(CURDIR)/.cache/cluster/$(or $(CLUSTER_ID),0)
 # The tests of faults have a control plane of their own: they run the program themselves.
@@ -121,6 +122,12 @@ e2e: cluster ## Run the end-to-end tests on it, on real pods
 faults: ## Kill the controllers after each of their writes, on a control plane of their own
 	@CLUSTER_ID=$(FAULTS_ID) bash tests/cluster/up.sh cp
 	@NETPROXY_CLUSTER=$(CURDIR)/.cache/cluster/$(FAULTS_ID) go test -count=1 -timeout $(TEST_TIMEOUT) ./tests/cluster/faults
+
+.PHONY: bench-scale
+bench-scale: ## Measure the program in the cluster with 1,000 policies and 10,000 pods, without nodes (root; 10 minutes)
+	@bash tests/cluster/down.sh
+	@bash tests/cluster/up.sh cp
+	@trap 'bash tests/cluster/down.sh' EXIT; NETPROXY_CLUSTER=$(CLUSTER_STATE) go run ./tests/scale $(SCALEFLAGS)
 
 .PHONY: clean
 clean: ## Remove what the targets made, what they downloaded and built included

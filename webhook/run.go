@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -118,17 +117,19 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, WebhookServer: hooks,
 		LeaderElection: o.Election == Elected, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: new(leaseDuration), RenewDeadline: new(leaseDuration * 2 / 3), RetryPeriod: new(leaseDuration / 8),
-		// Secrets and ConfigMaps of users are never cached: whoever needs one asks for it.
-		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		return nil, err
 	}
 	keeper.Client, keeper.Live = mgr.GetClient(), mgr.GetAPIReader()
+	cached, err := control.Cached(mgr)
+	if err != nil {
+		return nil, err
+	}
 	// Asking for the server is what makes the manager start it.
-	admission.Register(mgr.GetWebhookServer(), mgr.GetClient(), mgr.GetAPIReader(), admission.Options{Namespace: o.Namespace, Images: o.Images})
-	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping),
+	admission.Register(mgr.GetWebhookServer(), cached, mgr.GetAPIReader(), mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
+	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cached.Ready),
 		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
 }
 

@@ -110,12 +110,32 @@ func IsSecretName(name string) bool {
 	return strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, clusterSecretPrefix)
 }
 
+// Prefixes of the names of Secrets in netproxy's own namespace that hold the CAs of policies.
+const (
+	caPrefix        = "netproxy-ca.egp."
+	clusterCAPrefix = "netproxy-ca.cegp."
+)
+
 // CASecretName is the Secret in netproxy's own namespace with the CA of a policy. namespace is empty for a cluster-wide one.
 func CASecretName(namespace, policy string) string {
 	if namespace == "" {
-		return "netproxy-ca.cegp." + policy
+		return clusterCAPrefix + policy
 	}
-	return "netproxy-ca.egp." + namespace + "." + policy
+	return caPrefix + namespace + "." + policy
+}
+
+// PolicyOfCASecret is the policy that CASecretName was given; namespace is empty for a cluster-wide one.
+func PolicyOfCASecret(name string) (namespace, policy string, ok bool) {
+	if policy, ok = strings.CutPrefix(name, clusterCAPrefix); ok {
+		return "", policy, policy != ""
+	}
+	rest, ok := strings.CutPrefix(name, caPrefix)
+	if !ok {
+		return "", "", false
+	}
+	// The name of a namespace has no dot.
+	namespace, policy, ok = strings.Cut(rest, ".")
+	return namespace, policy, ok && namespace != "" && policy != ""
 }
 
 // IsSystemNamespace says whether pods of the namespace are never touched, whatever a policy selects: without them the

@@ -116,7 +116,7 @@ func (b *bench) again(ctx context.Context) (*program, error) {
 		return nil, err
 	}
 	stop := b.profile(ctx, "again")
-	c, err := p.quiet(ctx)
+	c, err := b.seen(ctx, p)
 	took := time.Since(began)
 	stop()
 	if err == nil {
@@ -127,7 +127,20 @@ func (b *bench) again(ctx context.Context) (*program, error) {
 	}
 	b.heap(ctx, "again")
 	time.Sleep(calm)
-	return p, b.showLoad(p, "started again, until it is quiet", took, c)
+	return p, b.showLoad(p, "started again, until every policy and pod was looked at", took, c)
+}
+
+// seen waits until every policy and every pod was looked at.
+func (b *bench) seen(ctx context.Context, p *program) (counters, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		c, err := p.counters(ctx)
+		if err != nil || int(c.reconciles["targets"]) >= len(b.items) && int(c.reconciles["pods"]) >= b.settings.pods {
+			return c, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 func (c counters) minus(before counters) counters {

@@ -50,13 +50,21 @@ type server struct {
 }
 
 // Register adds the handlers.
-func Register(hooks webhook.Server, cached client.Client, live client.Reader, options Options) {
-	s := &server{options, cached, live, cached, rand.Reader}
+func Register(hooks webhook.Server, cached, live client.Reader, writer client.Writer, options Options) {
+	s := &server{options, cached, live, writer, rand.Reader}
+	for path, handler := range s.handlers() {
+		hooks.Register(path, handler)
+	}
+}
+
+func (s *server) handlers() map[string]http.Handler {
+	out := map[string]http.Handler{}
 	for path, handle := range map[string]cradmission.HandlerFunc{
 		PathMutatePod: s.mutatePod, PathValidatePod: s.validatePod, PathValidatePolicy: s.validatePolicy, PathMutateNamespace: s.mutateNamespace,
 	} {
-		hooks.Register(path, &cradmission.Webhook{Handler: handle})
+		out[path] = &cradmission.Webhook{Handler: handle}
 	}
+	return out
 }
 
 // choice is the policy of a pod with everything that its injection needs.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -149,6 +150,9 @@ func (s *server) validatePodUpdate(ctx context.Context, pod *corev1.Pod, request
 // validateNewlySelected refuses labels that bring a running pod under a policy: it has no proxy and cannot get one. A pod that
 // was there before the policy may go on changing.
 func (s *server) validateNewlySelected(ctx context.Context, pod, old *corev1.Pod, namespace string) cradmission.Response {
+	if maps.Equal(pod.Labels, old.Labels) {
+		return cradmission.Allowed("")
+	}
 	policies := func(p *corev1.Pod) (*choice, error) { return s.choose(ctx, p, namespace) }
 	now, err := policies(pod)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type authority struct {
 	ca              *mitm.CA
 	trusted, chains []*x509.Certificate
 	lookAgain       time.Duration
+	versions        versions
 }
 
 func (a authority) fingerprints() []string {
@@ -36,16 +38,18 @@ func (a authority) fingerprints() []string {
 
 // authority finds the policy's CA, makes it if the API server says that there is none, and moves its rotation on.
 func (t *targets) authority(ctx context.Context, policy v1alpha1.Policy, namespace string) (authority, error) {
-	spec := policy.PolicySpec()
+	spec, ref := policy.PolicySpec(), selection.RefOf(policy)
+	none := versions{secretAt(caKey(t.Namespace, ref)): absent}
 	switch {
 	case spec.MITM == nil:
-		return authority{lookAgain: lookAgain}, t.removeAuthority(ctx, selection.RefOf(policy))
+		return authority{lookAgain: lookAgain, versions: none}, t.removeAuthority(ctx, ref)
 	case spec.MITM.CASecretRef != nil:
 		a, err := t.userAuthority(ctx, spec.MITM.CASecretRef.Name, namespace)
 		if err != nil {
 			return a, err
 		}
-		return a, t.removeAuthority(ctx, selection.RefOf(policy))
+		maps.Copy(a.versions, none)
+		return a, t.removeAuthority(ctx, ref)
 	}
 	return t.ownAuthority(ctx, policy)
 }
@@ -69,7 +73,9 @@ func (t *targets) userAuthority(ctx context.Context, name, namespace string) (au
 	if err != nil {
 		return authority{}, &Failure{v1alpha1.ReasonCAUnreadable, fmt.Sprintf("spec.mitm.caSecretRef: Secret %s: %v", key, err)}
 	}
-	return authority{ca: ca, trusted: []*x509.Certificate{ca.Root()}, chains: ca.Chain(), lookAgain: lookAgain}, nil
+	return authority{
+		ca: ca, trusted: []*x509.Certificate{ca.Root()}, chains: ca.Chain(), lookAgain: lookAgain, versions: versions{secretAt(key): secret.ResourceVersion},
+	}, nil
 }
 
 func allows(list, namespace string) bool {
@@ -108,11 +114,14 @@ func (t *targets) ownAuthority(ctx context.Context, policy v1alpha1.Policy) (aut
 	if err != nil {
 		return authority{}, err
 	}
-	return newAuthority(state), nil
+	return newAuthority(state, &secret), nil
 }
 
-func newAuthority(state mitm.Rotation) authority {
-	a := authority{ca: state.Current, trusted: state.Trusted(), chains: state.Chains(), lookAgain: lookAgain}
+func newAuthority(state mitm.Rotation, stored *corev1.Secret) authority {
+	a := authority{
+		ca: state.Current, trusted: state.Trusted(), chains: state.Chains(), lookAgain: lookAgain,
+		versions: versions{secretAt(client.ObjectKeyFromObject(stored)): stored.ResourceVersion},
+	}
 	if state.Previous != nil || state.NextPublished.IsZero() {
 		a.lookAgain = time.Minute // a rotation is under way
 	}
@@ -139,7 +148,7 @@ func (t *targets) createAuthority(ctx context.Context, policy v1alpha1.Policy, k
 		return authority{}, fmt.Errorf("store the new CA %s: %w", key, err)
 	}
 	t.events.Eventf(policy, nil, corev1.EventTypeNormal, "CACreated", "Create", "new CA, serial %x", state.Current.Certificate().SerialNumber)
-	return newAuthority(state), nil
+	return newAuthority(state, secret), nil
 }
 
 func caName(ref xds.PolicyRef) string { return strings.TrimPrefix(ref.Namespace+"/"+ref.Name, "/") }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"reflect"
 	"sync"
 	"time"
 
@@ -82,6 +83,9 @@ type podState struct {
 type board struct {
 	mu       sync.Mutex
 	outcomes map[Target]Outcome
+	done     map[Target]settled
+	// released are policies without our finalizer, which caches may show for a moment longer.
+	released map[xds.PolicyRef]types.UID
 	pods     map[types.NamespacedName]podState
 
 	// changedTargets and changedPolicies wake the controllers of pods and of status.
@@ -91,7 +95,7 @@ type board struct {
 
 func newBoard() *board {
 	return &board{
-		outcomes: map[Target]Outcome{}, pods: map[types.NamespacedName]podState{},
+		outcomes: map[Target]Outcome{}, done: map[Target]settled{}, released: map[xds.PolicyRef]types.UID{}, pods: map[types.NamespacedName]podState{},
 		changedTargets: make(chan event.TypedGenericEvent[Target], 1024), changedPolicies: make(chan event.TypedGenericEvent[xds.PolicyRef], 1024),
 	}
 }
@@ -111,12 +115,53 @@ func (b *board) setOutcome(t Target, o Outcome) {
 	if !known || was.Revision != o.Revision {
 		b.changedTargets <- event.TypedGenericEvent[Target]{Object: t}
 	}
-	b.wake(t.Ref())
+	if !known || !reflect.DeepEqual(was, o) {
+		b.wake(t.Ref())
+	}
+}
+
+func (b *board) settle(t Target, s settled) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done[t] = s
+}
+
+func (b *board) unsettle(t Target) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.done, t)
+}
+
+func (b *board) settled(t Target) (settled, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.done[t]
+	return s, ok
+}
+
+func (b *board) release(ref xds.PolicyRef, uid types.UID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.released[ref] = uid
+}
+
+func (b *board) isReleased(ref xds.PolicyRef, uid types.UID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.released[ref] == uid
+}
+
+// forgetPolicy is for one that does not exist any more.
+func (b *board) forgetPolicy(ref xds.PolicyRef) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.released, ref)
 }
 
 func (b *board) forgetTarget(t Target) {
 	b.mu.Lock()
 	delete(b.outcomes, t)
+	delete(b.done, t)
 	b.mu.Unlock()
 	b.wake(t.Ref())
 }

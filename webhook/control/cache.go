@@ -16,16 +16,15 @@ import (
 )
 
 // CacheOptions keep in memory what decisions need, and nothing else: of pods a few fields, of Secrets and ConfigMaps their names and
-// labels, never their data. Whoever reads must not change what he gets.
+// labels, never their data. Whoever reads must not change what he gets: it is shared.
 func CacheOptions(own string) cache.Options {
-	shared := new(true)
 	return cache.Options{
-		ReaderFailOnMissingInformer: false,
-		DefaultTransform:            slimMeta,
+		DefaultTransform:             slimMeta,
+		DefaultUnsafeDisableDeepCopy: new(true),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:                   {Transform: slimPod, UnsafeDisableDeepCopy: shared},
-			&v1alpha1.EgressPolicy{}:        {Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: shared},
-			&v1alpha1.ClusterEgressPolicy{}: {Transform: cache.TransformStripManagedFields(), UnsafeDisableDeepCopy: shared},
+			&corev1.Pod{}:                   {Transform: slimPod},
+			&v1alpha1.EgressPolicy{}:        {Transform: cache.TransformStripManagedFields()},
+			&v1alpha1.ClusterEgressPolicy{}: {Transform: cache.TransformStripManagedFields()},
 			&corev1.ConfigMap{}: {
 				Namespaces: map[string]cache.Config{own: {FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, v1alpha1.DefaultsConfigMap)}},
 			},
@@ -90,7 +89,15 @@ const (
 	podPolicyIndex = "netproxy.policy"
 	secretIndex    = "netproxy.secrets"
 	configMapIndex = "netproxy.configmaps"
+	caIndex        = "netproxy.ca"
 )
+
+func userCA(spec *v1alpha1.EgressPolicySpec) []string {
+	if spec.MITM == nil || spec.MITM.CASecretRef == nil {
+		return nil
+	}
+	return []string{spec.MITM.CASecretRef.Name}
+}
 
 func policyKey(kind, name string) string { return kind + "/" + name }
 
@@ -105,13 +112,12 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		return fmt.Errorf("index pods: %w", err)
 	}
 	for _, policy := range []v1alpha1.Policy{&v1alpha1.EgressPolicy{}, &v1alpha1.ClusterEgressPolicy{}} {
-		for name, pick := range map[string]func(render.References) []string{
-			secretIndex:    func(r render.References) []string { return r.Secrets },
-			configMapIndex: func(r render.References) []string { return r.ConfigMaps },
+		for name, pick := range map[string]func(*v1alpha1.EgressPolicySpec) []string{
+			secretIndex:    func(s *v1alpha1.EgressPolicySpec) []string { return render.Referenced(s).Secrets },
+			configMapIndex: func(s *v1alpha1.EgressPolicySpec) []string { return render.Referenced(s).ConfigMaps },
+			caIndex:        userCA,
 		} {
-			err := indexer.IndexField(ctx, policy, name, func(o client.Object) []string {
-				return pick(render.Referenced(o.(v1alpha1.Policy).PolicySpec()))
-			})
+			err := indexer.IndexField(ctx, policy, name, func(o client.Object) []string { return pick(o.(v1alpha1.Policy).PolicySpec()) })
 			if err != nil {
 				return fmt.Errorf("index policies: %w", err)
 			}

@@ -30,6 +30,9 @@ func anyAlive(pods []corev1.Pod) bool {
 
 // terminate keeps a deleted policy's Secret, with its certificates renewed, until no pod mounts it.
 func (t *targets) terminate(ctx context.Context, policy v1alpha1.Policy, target Target) (reconcile.Result, error) {
+	if t.board.isReleased(target.Ref(), policy.GetUID()) {
+		return reconcile.Result{}, nil
+	}
 	pods, err := t.podsOf(ctx, target.Ref(), target.Namespace)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -67,9 +70,10 @@ func (t *targets) release(ctx context.Context, policy v1alpha1.Policy) (reconcil
 	}
 	changed := policy.DeepCopyObject().(v1alpha1.Policy)
 	controllerutil.RemoveFinalizer(changed, v1alpha1.Finalizer)
-	if err := t.Patch(ctx, changed, client.MergeFrom(policy)); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := t.Patch(ctx, changed, client.MergeFrom(policy)); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("remove the finalizer from %s: %w", ref, err)
 	}
+	t.board.release(ref, policy.GetUID())
 	return reconcile.Result{}, nil
 }
 

@@ -37,13 +37,15 @@ type Options struct {
 // cluster is what all controllers share.
 type cluster struct {
 	Options
-	client.Client // reads from caches; policies, pods and namespaces in them are shared and must not be changed
-	live          client.Reader
-	events        events.EventRecorder
-	board         *board
-	locks         keyedLocks
-	clock         func() time.Time
-	rand          io.Reader
+	client.Reader // answers from caches; what comes out of them is shared and must not be changed
+	client.Writer
+	client.StatusClient
+	live   client.Reader
+	events events.EventRecorder
+	board  *board
+	locks  keyedLocks
+	clock  func() time.Time
+	rand   io.Reader
 }
 
 // Setup adds the controllers to the manager. They run in the leader only.
@@ -52,8 +54,8 @@ func Setup(ctx context.Context, mgr manager.Manager, options Options) error {
 		options.Workers = 8
 	}
 	c := &cluster{
-		Options: options, Client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder("netproxy"),
-		board: newBoard(), clock: time.Now, rand: rand.Reader,
+		Options: options, Reader: Reader{mgr.GetCache()}, Writer: mgr.GetClient(), StatusClient: mgr.GetClient(), live: mgr.GetAPIReader(),
+		events: mgr.GetEventRecorder("netproxy"), board: newBoard(), clock: time.Now, rand: rand.Reader,
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
@@ -84,7 +86,7 @@ func (c *cluster) policy(ctx context.Context, ref xds.PolicyRef) (v1alpha1.Polic
 
 // policiesFor are those that can select pods of the namespace; of all namespaces if it is empty.
 func (c *cluster) policiesFor(ctx context.Context, namespace string) ([]v1alpha1.Policy, error) {
-	return Policies(ctx, c.Client, namespace)
+	return Policies(ctx, c.Reader, namespace)
 }
 
 // Policies lists cluster-wide policies and those of a namespace, of every namespace if it is empty.

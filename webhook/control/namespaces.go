@@ -43,9 +43,9 @@ func (c *cluster) addNamespaces(mgr manager.Manager) error {
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Namespace"), handler.TypedEnqueueRequestsFromMapFunc(
 		func(_ context.Context, ns *metav1.PartialObjectMetadata) []string { return []string{ns.Name} })))
 	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.EgressPolicy{}, handler.TypedEnqueueRequestsFromMapFunc(
-		func(_ context.Context, p *v1alpha1.EgressPolicy) []string { return []string{p.Namespace} })))
+		func(_ context.Context, p *v1alpha1.EgressPolicy) []string { return []string{p.Namespace} }), specChanges[*v1alpha1.EgressPolicy]()))
 	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.ClusterEgressPolicy{}, handler.TypedEnqueueRequestsFromMapFunc(
-		func(ctx context.Context, _ *v1alpha1.ClusterEgressPolicy) []string { return n.all(ctx) })))
+		func(ctx context.Context, _ *v1alpha1.ClusterEgressPolicy) []string { return n.all(ctx) }), specChanges[*v1alpha1.ClusterEgressPolicy]()))
 	b = b.WatchesRawSource(source.TypedKind(kinds, &corev1.Pod{}, handler.TypedEnqueueRequestsFromMapFunc(
 		func(_ context.Context, pod *corev1.Pod) []string {
 			if inject.IsInjected(pod) && (!alive(pod) || pod.DeletionTimestamp != nil) {

@@ -152,10 +152,25 @@ func parseRejected(body []byte) string {
 	}
 	for _, c := range page.Configs {
 		if details := c.ErrorState.Details; details != "" {
-			return (c.Name + ": " + details)[:min(maxReason, len(c.Name)+2+len(details))]
+			return shorten(c.Name + ": " + reasonOf(details))
 		}
 	}
 	return ""
+}
+
+// reasonOf leaves out the message that Envoy prints before what is wrong with it.
+func reasonOf(details string) string {
+	if at := strings.LastIndex(details, "\n: "); at >= 0 && at+3 < len(details) {
+		return details[at+3:]
+	}
+	return details
+}
+
+func shorten(reason string) string {
+	if len(reason) > maxReason {
+		reason = reason[:maxReason]
+	}
+	return strings.ToValidUTF8(reason, "")
 }
 
 // leaf is want if the proxy shows a certificate with that serial number, else the first one that it shows.

@@ -26,7 +26,12 @@ import (
 // publish renders the target and writes its Secret. A failure that somebody has to mend is kept for the status, and the Secret stays
 // as it is: pods keep their last good configuration.
 func (t *targets) publish(ctx context.Context, policy v1alpha1.Policy, target Target) (reconcile.Result, error) {
-	result, authority, stored, err := t.render(ctx, policy, target)
+	if left, ok := t.isSettled(ctx, policy, target); ok {
+		return reconcile.Result{RequeueAfter: left}, nil
+	}
+	t.board.unsettle(target)
+	read := versions{}
+	result, authority, stored, err := t.render(ctx, policy, target, read)
 	var failure *Failure
 	if errors.As(err, &failure) {
 		t.board.setOutcome(target, Outcome{Failure: failure})
@@ -38,25 +43,28 @@ func (t *targets) publish(ctx context.Context, policy v1alpha1.Policy, target Ta
 	outcome := Outcome{
 		Revision: result.Revision, ConfigRevision: result.ConfigRevision, SecretVersions: result.SecretVersions, Problems: result.Problems,
 	}
-	after := lookAgain
+	after := min(authority.lookAgain, untilRequested(policy, t.clock()))
 	if leaf := result.Leaf; leaf != nil {
 		outcome.LeafSerial, outcome.LeafNotAfter = leaf.Certificate().SerialNumber.Text(16), leaf.Certificate().NotAfter
 		outcome.CANotAfter, outcome.Issuer = authority.ca.NotAfter(), mitm.Fingerprint(authority.ca.Root())
 		after = min(after, max(time.Minute, leaf.RenewAt().Sub(t.clock())))
 	}
-	if err := t.writeSecret(ctx, target, stored, wanted{result.Data, outcome, authority.fingerprints()}); err != nil {
+	version, err := t.writeSecret(ctx, target, stored, wanted{result.Data, outcome, authority.fingerprints()})
+	if err != nil {
 		return reconcile.Result{}, err
 	}
+	read[secretAt(target.SecretKey())] = version
+	t.settle(policy, target, authority, read, after)
 	t.board.setOutcome(target, outcome)
 	t.reportLeaf(policy, target, result)
-	return reconcile.Result{RequeueAfter: min(after, authority.lookAgain)}, nil
+	return reconcile.Result{RequeueAfter: after}, nil
 }
 
 // Error makes a Failure an error: one for the policy's owner, not worth trying again by itself.
 func (f *Failure) Error() string { return f.Message }
 
-// render also returns the stored Secret, nil if there is none.
-func (t *targets) render(ctx context.Context, policy v1alpha1.Policy, target Target) (result render.Result, a authority, stored *corev1.Secret, err error) {
+// render also returns the stored Secret, nil if there is none, and notes what was read.
+func (t *targets) render(ctx context.Context, policy v1alpha1.Policy, target Target, read versions) (result render.Result, a authority, stored *corev1.Secret, err error) {
 	if _, errs := v1alpha1.ValidatePolicy(policy); len(errs) > 0 {
 		return result, a, nil, &Failure{v1alpha1.ReasonInvalid, errs.ToAggregate().Error()}
 	}
@@ -76,7 +84,7 @@ func (t *targets) render(ctx context.Context, policy v1alpha1.Policy, target Tar
 		}
 		request.Stored = stored.Data
 	}
-	if err := t.read(ctx, &request, target.Namespace); err != nil {
+	if err := t.read(ctx, &request, target.Namespace, read); err != nil {
 		return result, a, nil, err
 	}
 	result, err = render.Secret(request)
@@ -99,15 +107,18 @@ func requested(policy v1alpha1.Policy, annotation string) time.Time {
 }
 
 // read gets what the policy refers to, from the API server itself: caches do not hold data.
-func (t *targets) read(ctx context.Context, request *render.Request, namespace string) error {
+func (t *targets) read(ctx context.Context, request *render.Request, namespace string, read versions) error {
 	request.Secrets, request.ConfigMaps = render.Objects{}, render.Objects{}
 	refs := render.Referenced(request.Spec)
 	for _, name := range refs.Secrets {
-		secret, err := t.secret(ctx, client.ObjectKey{Namespace: namespace, Name: name})
+		key := client.ObjectKey{Namespace: namespace, Name: name}
+		secret, err := t.secret(ctx, key)
 		if err != nil {
 			return err
 		}
+		read[secretAt(key)] = absent
 		if secret != nil {
+			read[secretAt(key)] = secret.ResourceVersion
 			request.Secrets[name] = secret.Data
 			if secret.Data == nil {
 				request.Secrets[name] = map[string][]byte{}
@@ -116,12 +127,14 @@ func (t *targets) read(ctx context.Context, request *render.Request, namespace s
 	}
 	for _, name := range refs.ConfigMaps {
 		var object corev1.ConfigMap
-		err := t.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &object)
+		key := client.ObjectKey{Namespace: namespace, Name: name}
+		err := t.live.Get(ctx, key, &object)
+		read[configMapAt(key)] = object.ResourceVersion
 		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read ConfigMap %s/%s: %w", namespace, name, err)
+			return fmt.Errorf("read ConfigMap %s: %w", key, err)
 		}
 		request.ConfigMaps[name] = map[string][]byte{}
 		for key, value := range object.Data {
@@ -151,22 +164,23 @@ type wanted struct {
 	trusted []string
 }
 
-// writeSecret applies the whole data, if it is not there already.
-func (t *targets) writeSecret(ctx context.Context, target Target, have *corev1.Secret, want wanted) error {
+// writeSecret applies the whole data, if it is not there already. It returns the Secret's version.
+func (t *targets) writeSecret(ctx context.Context, target Target, have *corev1.Secret, want wanted) (version string, err error) {
 	key := target.SecretKey()
 	labels, annotations := want.meta(target)
 	if have != nil && sameData(have.Data, want.data) && contains(have.Labels, labels) && contains(have.Annotations, annotations) {
-		return nil
+		return have.ResourceVersion, nil
 	}
 	apply := corev1apply.Secret(key.Name, key.Namespace).WithType(corev1.SecretTypeOpaque).
 		WithLabels(labels).WithAnnotations(annotations).WithData(want.data)
 	if err := t.Apply(ctx, apply, FieldOwner, client.ForceOwnership); err != nil {
-		return fmt.Errorf("write Secret %s: %w", key, err)
+		return "", fmt.Errorf("write Secret %s: %w", key, err)
 	}
-	if surplus(apply.Data, want.data) { // the answer of the API server
+	// It holds the answer of the API server now.
+	if surplus(apply.Data, want.data) {
 		return t.replaceData(ctx, key, want.data)
 	}
-	return nil
+	return *apply.ResourceVersion, nil
 }
 
 // isOwned recognises a Secret of ours that lost its labels.
@@ -180,16 +194,16 @@ func isOwned(secret *corev1.Secret) bool {
 }
 
 // replaceData removes keys that somebody else added, which an apply leaves alone.
-func (t *targets) replaceData(ctx context.Context, key client.ObjectKey, data map[string][]byte) error {
+func (t *targets) replaceData(ctx context.Context, key client.ObjectKey, data map[string][]byte) (version string, err error) {
 	patch, err := json.Marshal([]any{map[string]any{"op": "add", "path": "/data", "value": data}})
 	if err != nil {
-		return fmt.Errorf("encode Secret %s: %w", key, err)
+		return "", fmt.Errorf("encode Secret %s: %w", key, err)
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	if err := t.Patch(ctx, secret, client.RawPatch(types.JSONPatchType, patch), FieldOwner); err != nil {
-		return fmt.Errorf("remove foreign keys from Secret %s: %w", key, err)
+		return "", fmt.Errorf("remove foreign keys from Secret %s: %w", key, err)
 	}
-	return nil
+	return secret.ResourceVersion, nil
 }
 
 func (w wanted) meta(target Target) (labels, annotations map[string]string) {

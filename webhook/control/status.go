@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -41,8 +42,10 @@ func (c *cluster) addStatus(mgr manager.Manager) error {
 	s := &statuses{c, meters}
 	b := builder.TypedControllerManagedBy[xds.PolicyRef](mgr).Named("status")
 	kinds := mgr.GetCache()
-	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.EgressPolicy{}, gather(s.besides)))
-	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.ClusterEgressPolicy{}, gather(s.besidesWide)))
+	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.EgressPolicy{}, gather(itself[*v1alpha1.EgressPolicy])))
+	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.EgressPolicy{}, gather(s.besides), specChanges[*v1alpha1.EgressPolicy]()))
+	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.ClusterEgressPolicy{}, gather(itself[*v1alpha1.ClusterEgressPolicy])))
+	b = b.WatchesRawSource(source.TypedKind(kinds, &v1alpha1.ClusterEgressPolicy{}, gather(s.besidesWide), specChanges[*v1alpha1.ClusterEgressPolicy]()))
 	b = b.WatchesRawSource(source.TypedKind(kinds, &corev1.Pod{}, gather(s.ofPod)))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Namespace"), gather(s.ofNamespace)))
 	b = b.WatchesRawSource(source.TypedChannel(c.board.changedPolicies, gather(
@@ -69,13 +72,25 @@ func gather[T any](of func(context.Context, T) []xds.PolicyRef) handler.TypedEve
 	}
 }
 
-// besides are the policies whose conflicts a policy may change, and itself.
-func (s *statuses) besides(ctx context.Context, policy *v1alpha1.EgressPolicy) []xds.PolicyRef {
-	return append(s.refs(ctx, policy.Namespace), selection.RefOf(policy))
+// specChanges leaves out updates of status and finalizers, which concern no other policy and no namespace.
+func specChanges[T client.Object]() predicate.TypedPredicate[T] {
+	return predicate.TypedFuncs[T]{UpdateFunc: func(e event.TypedUpdateEvent[T]) bool {
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+			(e.ObjectOld.GetDeletionTimestamp() == nil) != (e.ObjectNew.GetDeletionTimestamp() == nil)
+	}}
 }
 
-func (s *statuses) besidesWide(ctx context.Context, policy *v1alpha1.ClusterEgressPolicy) []xds.PolicyRef {
-	return append(s.refs(ctx, ""), selection.RefOf(policy))
+func itself[T v1alpha1.Policy](_ context.Context, policy T) []xds.PolicyRef {
+	return []xds.PolicyRef{selection.RefOf(policy)}
+}
+
+// besides are the policies whose conflicts a policy may change.
+func (s *statuses) besides(ctx context.Context, policy *v1alpha1.EgressPolicy) []xds.PolicyRef {
+	return s.refs(ctx, policy.Namespace)
+}
+
+func (s *statuses) besidesWide(ctx context.Context, _ *v1alpha1.ClusterEgressPolicy) []xds.PolicyRef {
+	return s.refs(ctx, "")
 }
 
 func (s *statuses) refs(ctx context.Context, namespace string) []xds.PolicyRef {
@@ -192,7 +207,8 @@ func (s *statuses) lookAt(ctx context.Context, v *view, name string) error {
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if !alive(pod) {
+		// Pods of others are neither counted nor in conflict with this policy.
+		if !alive(pod) || !selection.Selects(v.policy, pod.Labels) && targetOfPod(pod).Ref() != v.ref {
 			continue
 		}
 		key := client.ObjectKeyFromObject(pod)

@@ -49,6 +49,7 @@ func (t *targets) Reconcile(ctx context.Context, target Target) (reconcile.Resul
 		return reconcile.Result{}, err
 	}
 	if policy == nil {
+		t.board.forgetPolicy(target.Ref())
 		return t.withdraw(ctx, target)
 	}
 	if policy.GetDeletionTimestamp() != nil {
@@ -125,9 +126,12 @@ func (t *targets) ofPolicy(ctx context.Context, policy v1alpha1.Policy) []Target
 
 // namespacesOf are the namespaces that a policy selects, and those in which it still has a Secret.
 func (c *cluster) namespacesOf(ctx context.Context, policy v1alpha1.Policy) ([]string, error) {
-	all, err := c.namespaces(ctx)
-	if err != nil {
-		return nil, err
+	all := []selection.Namespace{{Name: policy.GetNamespace()}}
+	if policy.GetNamespace() == "" {
+		var err error
+		if all, err = c.namespaces(ctx); err != nil {
+			return nil, err
+		}
 	}
 	seen := map[string]bool{}
 	var out []string
@@ -210,16 +214,26 @@ func (t *targets) readers(ctx context.Context, index string, object client.Objec
 
 // ofAuthority are the targets that a CA in netproxy's own namespace signs for.
 func (t *targets) ofAuthority(ctx context.Context, name string) []Target {
-	policies, err := t.policiesFor(ctx, "")
-	if err != nil {
-		return nil
-	}
 	var out []Target
-	for _, policy := range policies {
-		mitm := policy.PolicySpec().MITM
-		generated := v1alpha1.CASecretName(policy.GetNamespace(), policy.GetName()) == name
-		if generated || mitm != nil && mitm.CASecretRef != nil && mitm.CASecretRef.Name == name {
-			out = append(out, t.ofPolicy(ctx, policy)...)
+	if namespace, policyName, ok := v1alpha1.PolicyOfCASecret(name); ok {
+		kind := v1alpha1.KindEgressPolicy
+		if namespace == "" {
+			kind = v1alpha1.KindClusterEgressPolicy
+		}
+		if policy, err := t.policy(ctx, xds.PolicyRef{Kind: kind, Namespace: namespace, Name: policyName}); err == nil && policy != nil {
+			out = t.ofPolicy(ctx, policy)
+		}
+	}
+	var own v1alpha1.EgressPolicyList
+	if t.List(ctx, &own, client.MatchingFields{caIndex: name}) == nil {
+		for i := range own.Items {
+			out = append(out, t.ofPolicy(ctx, &own.Items[i])...)
+		}
+	}
+	var wide v1alpha1.ClusterEgressPolicyList
+	if t.List(ctx, &wide, client.MatchingFields{caIndex: name}) == nil {
+		for i := range wide.Items {
+			out = append(out, t.ofPolicy(ctx, &wide.Items[i])...)
 		}
 	}
 	return out

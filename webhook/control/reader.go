@@ -1,0 +1,59 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/netproxy/netproxy/api/v1alpha1"
+)
+
+// Reader answers from the caches, and never asks the API server. It has no data of Secrets: reading one whole would make a cache of
+// every Secret in the cluster, so that it is refused.
+type Reader struct{ caches cache.Cache }
+
+// Cached also starts the caches that admission needs, in replicas too that do not lead.
+func Cached(mgr manager.Manager) (Reader, error) {
+	for _, object := range []client.Object{
+		metadata("Namespace"), metadata("Secret"), &v1alpha1.EgressPolicy{}, &v1alpha1.ClusterEgressPolicy{}, &corev1.ConfigMap{},
+	} {
+		// The manager is not started: this does not wait.
+		if _, err := mgr.GetCache().GetInformer(context.Background(), object); err != nil {
+			return Reader{}, fmt.Errorf("set up the cache of %T: %w", object, err)
+		}
+	}
+	return Reader{mgr.GetCache()}, nil
+}
+
+// Ready is a health check: admission cannot answer before the caches are filled.
+func (r Reader) Ready(request *http.Request) error {
+	ctx, cancel := context.WithTimeout(request.Context(), 10*time.Millisecond)
+	defer cancel()
+	if !r.caches.WaitForCacheSync(ctx) {
+		return errors.New("the caches are not filled yet")
+	}
+	return nil
+}
+
+// Get reads one object.
+func (r Reader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if _, whole := object.(*corev1.Secret); whole {
+		return fmt.Errorf("Secret %s is read from the API server only", key)
+	}
+	return r.caches.Get(ctx, key, object, options...)
+}
+
+// List reads several.
+func (r Reader) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if _, whole := list.(*corev1.SecretList); whole {
+		return errors.New("Secrets are read from the API server only")
+	}
+	return r.caches.List(ctx, list, options...)
+}
