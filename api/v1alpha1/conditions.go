@@ -40,6 +40,7 @@ const (
 	ReasonNothingSelected     = "NothingSelected"
 	ReasonPodsDistrustCA      = "PodsDistrustCA"
 	ReasonSecretNotOurs       = "SecretNotOurs"
+	ReasonRefused             = "Refused"
 	ReasonTerminating         = "Terminating"
 	ReasonNotRendered         = "NotRendered"
 	ReasonUIDFixed            = "UIDFixed"

@@ -32,13 +32,8 @@ func (t *targets) publish(ctx context.Context, policy v1alpha1.Policy, target Ta
 	t.board.unsettle(target)
 	read := versions{}
 	result, authority, stored, err := t.render(ctx, policy, target, read)
-	var failure *Failure
-	if errors.As(err, &failure) {
-		t.board.setOutcome(target, Outcome{Failure: failure})
-		return reconcile.Result{RequeueAfter: lookAgain}, nil
-	}
 	if err != nil {
-		return reconcile.Result{}, err
+		return t.failed(target, err)
 	}
 	outcome := Outcome{
 		Revision: result.Revision, ConfigRevision: result.ConfigRevision, SecretVersions: result.SecretVersions, Problems: result.Problems,
@@ -51,13 +46,31 @@ func (t *targets) publish(ctx context.Context, policy v1alpha1.Policy, target Ta
 	}
 	version, err := t.writeSecret(ctx, target, stored, wanted{result.Data, outcome, authority.fingerprints()})
 	if err != nil {
-		return reconcile.Result{}, err
+		return t.failed(target, err)
 	}
 	read[secretAt(target.SecretKey())] = version
 	t.settle(policy, target, authority, read, after)
 	t.board.setOutcome(target, outcome)
 	t.reportLeaf(policy, target, result)
 	return reconcile.Result{RequeueAfter: after}, nil
+}
+
+// refusedAgain is when something that the API server does not take is tried again.
+const refusedAgain = 15 * time.Second
+
+// failed keeps for the status what somebody has to mend. What the API server refuses, because of a quota, an admission policy or its roles, is of
+// that kind; other errors of it pass, and are only tried again.
+func (t *targets) failed(target Target, err error) (reconcile.Result, error) {
+	var failure *Failure
+	switch {
+	case errors.As(err, &failure):
+		t.board.setOutcome(target, Outcome{Failure: failure})
+		return reconcile.Result{RequeueAfter: lookAgain}, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		t.board.setOutcome(target, Outcome{Failure: &Failure{v1alpha1.ReasonRefused, "the API server refuses: " + err.Error()}})
+		return reconcile.Result{RequeueAfter: refusedAgain}, nil
+	}
+	return reconcile.Result{}, err
 }
 
 // Error makes a Failure an error: one for the policy's owner, not worth trying again by itself.

@@ -71,18 +71,21 @@ func TestCanaryReach(t *testing.T) {
 		}
 	}
 	t.Run("inside", func(t *testing.T) { e.searchInside(t, containers) })
+	t.Run("outside", func(t *testing.T) { e.searchOutside(t, pod) })
 	// One that cannot be a header: whatever is said of it must not quote it.
 	e.apply(t, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: credential}\nstringData: {token: %q}\n", "bad\nvalue"+canaryHead+canaryTail))
 	e.eventually(t, arrives, func() string {
 		return e.says(t, "EgressPolicy", "canary", v1alpha1.ConditionDegraded, v1alpha1.ReasonCredentialMissing, "token")
 	})
-	t.Run("status pages", func(t *testing.T) {
-		for _, page := range []string{xds.StatusReady, xds.StatusMetrics, xds.StatusRevision, xds.StatusCerts, xds.StatusRejected} {
-			clean(t, page, e.statusPage(t, "agent", page))
-		}
-	})
-	t.Run("logs and metrics", func(t *testing.T) { e.searchLogs(t, pod) })
-	t.Run("objects", func(t *testing.T) { e.searchAPI(t) })
+	t.Run("outside when refused", func(t *testing.T) { e.searchOutside(t, pod) })
+}
+
+func (e *env) searchOutside(t *testing.T, pod *corev1.Pod) {
+	for _, page := range []string{xds.StatusReady, xds.StatusMetrics, xds.StatusRevision, xds.StatusCerts, xds.StatusRejected} {
+		clean(t, page, e.statusPage(t, "agent", page))
+	}
+	e.searchLogs(t, pod)
+	e.searchAPI(t)
 }
 
 func (e *env) in(t *testing.T, container string, command ...string) cluster.Output {
