@@ -19,6 +19,7 @@ type frontingOptions struct {
 	List   bool
 	Envoy  string
 	Only   []string
+	JUnit  string
 	Output outputFormat
 }
 
@@ -28,10 +29,16 @@ const frontingLong = `Attack a policy and show what got through.
 an Internet of documentation addresses that writes down what reaches it, and a DNS server. Then clients inside of the pod
 try to get around the policy. Every row checks what the client got and what arrived outside.
 
+A policy of the cluster, or that of a pod, is attacked in the same lab. The revision that each pod's Envoy shows is compared with
+the one that is attacked; the pods are not touched, and their credentials stay where they are.
+
 Exit codes: 0 nothing leaked, 1 the test could not run, 2 something leaked or an answer is not what the policy promises.
 Needs Linux, and Envoy 1.40. Root is not needed where user namespaces are allowed.`
 
-const frontingExample = `  # Attack the policy
+const frontingExample = `  # A policy of the cluster: its pods run what is attacked, and are left alone
+  kubectl netproxy test-fronting agent --local
+
+  # Attack the policy
   kubectl netproxy test-fronting -f policy.yaml --local
 
   # With the real credentials; they stay on this machine
@@ -46,19 +53,25 @@ const frontingExample = `  # Attack the policy
 func newFrontingCommand(s *shell) *cobra.Command {
 	o := &frontingOptions{}
 	cmd := &cobra.Command{
-		Use: "test-fronting -f FILENAME --local", Short: "Attack a policy, to prove that domain fronting does not work",
-		Long: frontingLong, Example: frontingExample, Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "test-fronting (-f FILENAME | POLICY | pod/NAME) --local", Short: "Attack a policy, to prove that domain fronting does not work",
+		Long: frontingLong, Example: frontingExample, Args: cobra.MaximumNArgs(1), DisableFlagsInUseLine: true, ValidArgsFunction: s.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.List {
 				return o.list(s)
 			}
 			if err := o.complete(s); err != nil {
 				return err
 			}
-			if err := o.validate(); err != nil {
+			if err := o.validate(args); err != nil {
 				return err
 			}
-			return inLab(cmd.Context(), s, func(ctx context.Context) error { return o.run(ctx, s) })
+			enter := func(ctx context.Context, s *shell) error {
+				return inLab(ctx, s, func(ctx context.Context) error { return o.run(ctx, s) })
+			}
+			if len(args) == 1 {
+				return o.fromCluster(cmd.Context(), s, args[0], enter)
+			}
+			return enter(cmd.Context(), s)
 		},
 	}
 	o.addFlags(cmd.Flags())
@@ -66,6 +79,7 @@ func newFrontingCommand(s *shell) *cobra.Command {
 	flags.BoolVar(&o.Local, "local", false, "attack in a lab on this machine")
 	flags.BoolVar(&o.List, "list", false, "list the scenarios and do nothing")
 	flags.StringVar(&o.Envoy, "envoy", "", "path of Envoy (default: $ENVOY, then envoy on the PATH)")
+	flags.StringVar(&o.JUnit, "junit", "", "file for the results in JUnit's format too")
 	flags.StringSliceVar(&o.Only, "only", nil, "run these scenarios only (repeatable)")
 	addOutputFlag(cmd, &o.Output)
 	return cmd
@@ -80,9 +94,11 @@ func (o *frontingOptions) complete(s *shell) error {
 	return err
 }
 
-func (o *frontingOptions) validate() error {
-	if err := o.policyOptions.validate(); err != nil {
-		return err
+func (o *frontingOptions) validate(args []string) error {
+	if len(args) == 0 {
+		if err := o.policyOptions.validate(); err != nil {
+			return err
+		}
 	}
 	known := attack.Scenarios()
 	for _, id := range o.Only {
@@ -116,6 +132,11 @@ func (o *frontingOptions) run(ctx context.Context, s *shell) error {
 		return err
 	}
 	report := newFrontingReport(r, rows)
+	if o.JUnit != "" {
+		if err := report.writeJUnit(o.JUnit); err != nil {
+			return err
+		}
+	}
 	if o.Output != "" {
 		err = o.Output.print(s.Out, report)
 	} else {

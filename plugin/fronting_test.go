@@ -103,3 +103,29 @@ func TestFrontingFindsFaults(t *testing.T) {
 		t.Run(fault, func(t *testing.T) { run(t, fault, ids, ExitBad, attack.Leak, attack.Fail) })
 	}
 }
+
+// TestFrontingOfTheCluster attacks the policy of a pod that runs it, and touches nothing but pages that show what it runs.
+func TestFrontingOfTheCluster(t *testing.T) {
+	policy := agentPolicy + "    headerMutations: [{domain: api.openai.com, headers: [{name: X-A, value: b}]}]\n"
+	policy = strings.Replace(policy, "  mitm: {domains: [api.openai.com]}\n", "  mitm:\n    domains: [api.openai.com]\n", 1)
+	api := newFakeAPI(t, policy, agentPods)
+	api.runs(renderedRevision(t, policy), "")
+	junit := filepath.Join(t.TempDir(), "junit.xml")
+	r := plugin(t, "none", "test-fronting", "pod/agent-0", "--local", "--only", "front-stranger-h1", "--only", "front-stranger-h2", "--junit", junit, "--kubeconfig", api.kubeconfig())
+	if r.code != ExitGood || !strings.Contains(r.err, "✓ pod demo/agent-0 runs what this policy renders") || !strings.Contains(r.out, "EgressPolicy/demo/agent in the local lab") {
+		t.Errorf("%d\n%s%s", r.code, r.out, r.err)
+	}
+	if text := read(t, junit); !strings.Contains(text, `failures="0"`) || !strings.Contains(text, "front-stranger-h1") {
+		t.Error(text)
+	}
+	for _, request := range api.requests {
+		if !strings.HasPrefix(request, "GET ") || strings.Contains(request, "/secrets/openai") {
+			t.Errorf("asked for %s", request)
+		}
+	}
+	api.runs("another", "")
+	if r := plugin(t, "none", "test-fronting", "agent", "--local", "--only", "front-stranger-h1", "--kubeconfig", api.kubeconfig()); r.code != ExitGood ||
+		!strings.Contains(r.err, "Warning: pod demo/agent-0 runs another") {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+}
