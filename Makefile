@@ -63,6 +63,10 @@ images: ## Build the images for users with Docker, as IMAGE_PREFIX/netproxy-webh
 dist: ## Build the plugin's archives for all platforms into dist/, with checksums and the manifest for krew; fail if they are too large
 	go run ./hack/dist --version '$(VERSION)' --epoch "$$(git log -1 --format=%ct)"
 
+.PHONY: dist-try
+dist-try: dist ## Install the archive for this machine with a real krew, below a temporary directory
+	@bash hack/krew.sh
+
 .PHONY: generate
 generate: ## Write deepcopy functions, CRDs and docs/policy-reference.md from api/
 	go generate ./api/...

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -142,8 +143,18 @@ func Intent(p v1alpha1.Policy) ([]byte, error) {
 		for _, field := range []string{"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "deletionTimestamp", "selfLink"} {
 			delete(metadata, field)
 		}
+		withoutFinalizer(metadata)
 	}
 	return json.Marshal(object)
+}
+
+// withoutFinalizer leaves out netproxy's own: in a file it would be put back when netproxy is not there to take it away.
+func withoutFinalizer(metadata map[string]any) {
+	list, _ := metadata["finalizers"].([]any)
+	list = slices.DeleteFunc(list, func(entry any) bool { return entry == v1alpha1.Finalizer })
+	if metadata["finalizers"] = list; len(list) == 0 {
+		delete(metadata, "finalizers")
+	}
 }
 
 // Annotate sets annotations of a policy and leaves everything else to its owners.
