@@ -51,6 +51,8 @@ type Outcome struct {
 type Observation struct {
 	ConfigRevision, LeafSerial string
 	SecretVersions             map[string]string
+	// Refusals are Envoy's counts of what it did not take.
+	Refusals map[string]string
 	// Rejected is Envoy's reason for refusing a configuration, Unreachable the reason why nothing is known.
 	Rejected, Unreachable string
 }
@@ -73,6 +75,8 @@ type podState struct {
 	Observation
 	// For is the revision that the pod was last seen to run; empty while it does not.
 	For string
+	// past are the refusals until then: later ones are about something else.
+	past map[string]string
 	// bumped is when its annotation was last changed for the revision bumpedTo, for the nth time.
 	bumpedTo string
 	bumped   time.Time

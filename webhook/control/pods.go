@@ -87,7 +87,7 @@ func (p *pods) Reconcile(ctx context.Context, key types.NamespacedName) (reconci
 		p.board.setPod(key, state)
 		return reconcile.Result{}, nil // its start is an event
 	}
-	state.Observation = p.proxies.ask(ctx, &pod, want)
+	state.Observation = p.proxies.ask(ctx, &pod, want, state.past)
 	after := p.judge(want, &state)
 	if err := p.bumpAgain(ctx, &pod, want.Revision, &state); err != nil {
 		return reconcile.Result{}, err
@@ -104,7 +104,7 @@ func (p *pods) Reconcile(ctx context.Context, key types.NamespacedName) (reconci
 // judge says when to ask again.
 func (p *pods) judge(want Outcome, state *podState) time.Duration {
 	if state.runs(want) {
-		state.For = want.Revision
+		state.For, state.past = want.Revision, state.Refusals
 		return askInSync
 	}
 	state.For = ""
@@ -117,7 +117,7 @@ func (p *pods) bump(ctx context.Context, pod *corev1.Pod, revision string, state
 	if state.bumpedTo == revision {
 		return nil
 	}
-	*state = podState{Observation: state.Observation, bumpedTo: revision, bumped: p.clock()}
+	*state = podState{Observation: state.Observation, past: state.past, bumpedTo: revision, bumped: p.clock()}
 	if at, _, _ := strings.Cut(pod.Annotations[v1alpha1.AnnotationRevision], "."); at == revision {
 		return nil // injected with it, or bumped by the leader before
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,19 +43,20 @@ func newProxies() *proxies {
 	}}
 }
 
-// ask finds out what a pod's proxy runs. Certificates are a long page: they are read only if a new leaf is to be confirmed.
-func (p *proxies) ask(ctx context.Context, pod *corev1.Pod, want Outcome) Observation {
+// ask finds out what a pod's proxy runs. Certificates are a long page: they are read only if a new leaf is to be confirmed. before are the
+// refusals that are past.
+func (p *proxies) ask(ctx context.Context, pod *corev1.Pod, want Outcome, before map[string]string) Observation {
 	base := "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(statusPort(pod))))
 	stats, err := p.stats(ctx, base)
 	if err != nil {
 		return Observation{Unreachable: err.Error()}
 	}
-	out := Observation{ConfigRevision: stats["listener_manager.lds.version_text"], SecretVersions: map[string]string{}}
+	out := Observation{ConfigRevision: stats["listener_manager.lds.version_text"], SecretVersions: map[string]string{}, Refusals: refusals(stats)}
 	for stat := range want.SecretVersions {
 		out.SecretVersions[stat] = stats[stat]
 	}
-	if out.ConfigRevision != want.ConfigRevision {
-		out.Rejected = p.rejected(ctx, base, stats)
+	if part := refusedPart(stats, want, before); part != "" {
+		out.ConfigRevision, out.Rejected = stats[part+versionStat], p.reason(ctx, base, part)
 	}
 	if want.LeafSerial != "" {
 		if out.LeafSerial, err = p.leaf(ctx, base, want.LeafSerial); err != nil {
@@ -61,6 +64,50 @@ func (p *proxies) ask(ctx context.Context, pod *corev1.Pod, want Outcome) Observ
 		}
 	}
 	return out
+}
+
+// Ends of the stats of each part of a configuration that Envoy loads by itself. A file that it cannot even parse is a failure to Envoy.
+const (
+	versionStat  = ".version_text"
+	rejectedStat = ".update_rejected"
+	failedStat   = ".update_failure"
+)
+
+// refusals are the counts of what Envoy did not take since it started; nil if it took all.
+func refusals(stats map[string]string) map[string]string {
+	var out map[string]string
+	for name, value := range stats {
+		if value == "0" || !strings.HasSuffix(name, rejectedStat) && !strings.HasSuffix(name, failedStat) {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = value
+	}
+	return out
+}
+
+// refusedPart is the first part of the configuration that is not what it should be, because Envoy did not take it. Listeners, clusters and routes
+// have one version; what the proxy ran with before does not count.
+func refusedPart(stats map[string]string, want Outcome, before map[string]string) string {
+	counts := refusals(stats)
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		part, ok := strings.CutSuffix(name, versionStat)
+		version, credential := want.SecretVersions[name]
+		if !credential {
+			version = want.ConfigRevision
+		}
+		if !ok || stats[name] == version || !credential && strings.HasPrefix(name, "sds.") {
+			continue
+		}
+		for _, count := range []string{part + rejectedStat, part + failedStat} {
+			if n := counts[count]; n != "" && n != before[count] {
+				return part
+			}
+		}
+	}
+	return ""
 }
 
 func statusPort(pod *corev1.Pod) int32 {
@@ -116,25 +163,15 @@ func parseStats(body []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// rejected is Envoy's reason, empty if it has refused nothing. Of clusters and routes Envoy keeps a count, and no reason.
-func (p *proxies) rejected(ctx context.Context, base string, stats map[string]string) string {
-	counted := ""
-	for name, value := range stats {
-		if strings.HasSuffix(name, ".update_rejected") && value != "0" {
-			counted = "Envoy refused an update: " + strings.TrimSuffix(name, ".update_rejected")
+// reason is why Envoy refused a part. It keeps the reason for listeners only; of the rest it counts.
+func (p *proxies) reason(ctx context.Context, base, part string) string {
+	body, err := p.get(ctx, base+xds.StatusRejected)
+	if err == nil {
+		if reason := parseRejected(body); reason != "" {
+			return reason
 		}
 	}
-	if counted == "" {
-		return ""
-	}
-	body, err := p.get(ctx, base+xds.StatusRejected)
-	if err != nil {
-		return counted
-	}
-	if reason := parseRejected(body); reason != "" {
-		return reason
-	}
-	return counted
+	return "Envoy refused an update of " + part + ", and tells no reason for it"
 }
 
 // parseRejected reads the listeners' error states out of Envoy's /config_dump.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,53 @@ func TestParseStats(t *testing.T) {
 	}
 	if _, err := parseStats([]byte("<html>")); err == nil {
 		t.Error("a page that is none is taken for one")
+	}
+}
+
+// stats are those of Envoy's own page, with some of them changed.
+func stats(t *testing.T, name string, changes map[string]string) map[string]string {
+	t.Helper()
+	out, err := parseStats(page(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(out, changes)
+	return out
+}
+
+func TestRefusedPart(t *testing.T) {
+	const now, lds, rds, cds, sds = "d9a5ed9f547f9255", "listener_manager.lds", "http.netproxy_intercept.rds.requests", "cluster_manager.cds", "sds.3ff66f0bd37bbefd"
+	good := Outcome{ConfigRevision: now, SecretVersions: map[string]string{sds + versionStat: "bf9d73f7e343451a"}}
+	next := Outcome{ConfigRevision: "next", SecretVersions: good.SecretVersions}
+	later := map[string]string{lds + versionStat: "next", rds + versionStat: "next", cds + versionStat: "next"}
+	with := func(changes ...string) map[string]string {
+		out := maps.Clone(later)
+		for i := 0; i < len(changes); i += 2 {
+			out[changes[i]] = changes[i+1]
+		}
+		return out
+	}
+	tests := map[string]struct {
+		stats  map[string]string
+		want   Outcome
+		before map[string]string
+		part   string
+	}{
+		"runs it":                    {stats(t, "good-revision.json", nil), good, nil, ""},
+		"not there yet":              {stats(t, "good-revision.json", nil), next, nil, ""},
+		"listeners":                  {stats(t, "bad-revision.json", nil), next, nil, lds},
+		"listeners, long ago":        {stats(t, "bad-revision.json", nil), next, map[string]string{lds + rejectedStat: "1"}, ""},
+		"listeners, once more":       {stats(t, "bad-revision.json", map[string]string{lds + rejectedStat: "2"}), next, map[string]string{lds + rejectedStat: "1"}, lds},
+		"Envoy started again":        {stats(t, "good-revision.json", nil), next, map[string]string{lds + rejectedStat: "1"}, ""},
+		"routes":                     {stats(t, "good-revision.json", with(rds+versionStat, now, rds+rejectedStat, "1")), next, nil, rds},
+		"clusters cannot be read":    {stats(t, "good-revision.json", with(cds+versionStat, now, cds+failedStat, "1")), next, nil, cds},
+		"credential":                 {stats(t, "good-revision.json", with(sds+versionStat, "", sds+rejectedStat, "1")), next, nil, sds},
+		"credential that is no more": {stats(t, "good-revision.json", with("sds.0123456789abcdef"+versionStat, "", "sds.0123456789abcdef"+failedStat, "1")), next, nil, ""},
+	}
+	for name, tt := range tests {
+		if got := refusedPart(tt.stats, tt.want, tt.before); got != tt.part {
+			t.Errorf("%s: %q, want %q", name, got, tt.part)
+		}
 	}
 }
 

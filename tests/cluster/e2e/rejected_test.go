@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,9 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
@@ -37,7 +36,7 @@ spec:
   matchConditions: [{name: rendered, expression: "request.name == 'netproxy-egp-agent'"}]
   mutations:
   - patchType: JSONPatch
-    jsonPatch: {expression: "[JSONPatch{op: 'replace', path: '/data/lds.json', value: '%[2]s'}]"}
+    jsonPatch: {expression: "[JSONPatch{op: 'replace', path: '/data/%[2]s', value: '%[3]s'}]"}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicyBinding
@@ -45,20 +44,11 @@ metadata: {name: %[1]s}
 spec: {policyName: %[1]s}
 `
 
-// TestConfigRejected: an Envoy that refuses its configuration keeps the last good one, status says why while it lasts, and it heals by itself.
+// TestConfigRejected: an Envoy that refuses its configuration keeps the last good one, status says why while it lasts, and it heals with the next
+// change.
 func TestConfigRejected(t *testing.T) {
 	e := newOutage(t, 240)
-	secret := e.rendered(t)
-	policies, err := cluster.Parse(fmt.Sprintf(spoiling, e.ns, base64.StdEncoding.EncodeToString(spoil(t, secret.Data["lds.json"]))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Apply(e.ctx, "", policies...); err != nil {
-		t.Fatal(err)
-	}
-	mend := func() { _ = e.Delete(e.ctx, "", policies...) }
-	t.Cleanup(mend)
-	e.spoils(t)
+	mend := e.spoilWrites(t, "lds.json", spoil(t, e.rendered(t).Data["lds.json"]))
 	e.name(t, "other.outage.example")
 	other := func() string { return e.run(t, "agent", "/tool", "get", "https://other.outage.example/").String() }
 	e.patchPolicy(t, replace("/spec/egress/rules/-", map[string]any{"name": "other", "action": "Allow", "hosts": []string{"other.outage.example"}}))
@@ -91,12 +81,6 @@ func TestConfigRejected(t *testing.T) {
 	}
 
 	mend()
-	e.eventually(t, 10*time.Second, func() string {
-		if _, err := e.Get(e.ctx, policies[0], ""); !apierrors.IsNotFound(err) {
-			return fmt.Sprintf("the admission policy is there: %v", err)
-		}
-		return ""
-	})
 	// Nothing tells netproxy that it is not disturbed any more; the next change does.
 	e.edit(t, time.Minute, "PUT")
 	t.Logf("healed by the next edit after %s", e.arrived(t, time.Minute, "agent", "403"))
@@ -143,21 +127,26 @@ func (e *env) rendered(t *testing.T) *corev1.Secret {
 // spoil puts a filter that no Envoy has into each listener.
 func spoil(t *testing.T, lds []byte) []byte {
 	t.Helper()
-	var file map[string]any
-	if err := json.Unmarshal(lds, &file); err != nil {
-		t.Fatal(err)
-	}
-	file["versionInfo"] = "spoiled"
-	listeners, _, err := unstructured.NestedSlice(file, "resources")
-	if err != nil || len(listeners) == 0 {
-		t.Fatalf("no listeners in lds.json: %v", err)
-	}
-	for _, l := range listeners {
-		l.(map[string]any)["listenerFilters"] = []any{map[string]any{
+	return spoilBy(t, lds, func(listener map[string]any) {
+		listener["listenerFilters"] = []any{map[string]any{
 			"name": "unknown", "typedConfig": map[string]any{"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "typeUrl": "type.googleapis.com/" + unknownFilter},
 		}}
+	})
+}
+
+func spoilBy(t *testing.T, data []byte, change func(resource map[string]any)) []byte {
+	t.Helper()
+	var file struct {
+		VersionInfo string           `json:"versionInfo"`
+		Resources   []map[string]any `json:"resources"`
 	}
-	file["resources"] = listeners
+	if err := json.Unmarshal(data, &file); err != nil || len(file.Resources) == 0 {
+		t.Fatalf("read what Envoy gets: %v", err)
+	}
+	file.VersionInfo = "spoiled"
+	for _, resource := range file.Resources {
+		change(resource)
+	}
 	out, err := json.Marshal(file)
 	if err != nil {
 		t.Fatal(err)
@@ -165,18 +154,68 @@ func spoil(t *testing.T, lds []byte) []byte {
 	return out
 }
 
-// spoils waits until the API server applies the admission policy, which it learns of a little later.
-func (e *env) spoils(t *testing.T) {
+// spoilWrites replaces a key of the rendered Secret whenever it is written, until mend.
+func (e *env) spoilWrites(t *testing.T, key string, data []byte) (mend func()) {
+	t.Helper()
+	policies, err := cluster.Parse(fmt.Sprintf(spoiling, e.ns, key, base64.StdEncoding.EncodeToString(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(e.ctx, "", policies...); err != nil {
+		t.Fatal(err)
+	}
+	remove := func() { _ = e.Delete(context.Background(), "", policies...) }
+	t.Cleanup(remove)
+	e.written(t, key, string(data))
+	return func() {
+		remove()
+		e.written(t, key, "{}")
+	}
+}
+
+// written tries what becomes of {} in the Secret: the API server follows its policies a little later.
+func (e *env) written(t *testing.T, key, want string) {
 	t.Helper()
 	e.eventually(t, 20*time.Second, func() string {
-		got := e.rendered(t)
-		got.ManagedFields = nil
-		now, err := e.Client.CoreV1().Secrets(e.ns).Update(e.ctx, got, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil && strings.Contains(string(now.Data["lds.json"]), unknownFilter) {
+		secret := e.rendered(t)
+		secret.ManagedFields, secret.Data[key] = nil, []byte("{}")
+		now, err := e.Client.CoreV1().Secrets(e.ns).Update(e.ctx, secret, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil && string(now.Data[key]) == want {
 			return ""
 		}
-		return fmt.Sprintf("what is written is not spoiled yet: %v", err)
+		return fmt.Sprintf("what is written to %s is not yet as it should be: %v", key, err)
 	})
+}
+
+// TestPartRejected: Envoy loads listeners, clusters and routes each by themselves. One that is refused is enough for the status to say so.
+func TestPartRejected(t *testing.T) {
+	e := newOutage(t, 240)
+	for _, part := range []struct {
+		key, name, method, next string
+		spoil                   func(data []byte) []byte
+	}{
+		{"rds.json", ".rds.requests", "POST", "PUT", func(data []byte) []byte {
+			return spoilBy(t, data, func(routes map[string]any) { // names are not unique
+				hosts := routes["virtualHosts"].([]any)
+				routes["virtualHosts"] = append(hosts, hosts[0])
+			})
+		}},
+		{"cds.json", "cluster_manager.cds", "GET", "POST", func([]byte) []byte { return []byte("damaged") }},
+	} {
+		mend := e.spoilWrites(t, part.key, part.spoil(e.rendered(t).Data[part.key]))
+		e.edit(t, time.Second, part.method)
+		e.eventually(t, 30*time.Second, func() string {
+			return e.says(t, "EgressPolicy", "agent", v1alpha1.ConditionReady, v1alpha1.ReasonConfigRejected, part.name)
+		})
+		t.Log(e.status(t, "EgressPolicy", "agent").Rejected.Reason)
+		e.arrived(t, arrives, "agent", "200")
+		mend()
+		e.edit(t, time.Second, part.next)
+		t.Logf("%s: healed by the next edit after %s", part.key, e.arrived(t, time.Minute, "agent", "403"))
+		e.settled(t)
+	}
+	// The routes were refused at first; with the clusters only these were.
+	e.unharmed(t, "agent", "200", "403", "200", "403")
 }
 
 // statusPage reads a page of the proxy over the pod's address, as Prometheus and the kubelet do. The API server passes it on: tests have no way
