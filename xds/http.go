@@ -18,8 +18,7 @@ import (
 
 // Names of HTTP filters, to which virtual hosts and routes refer.
 const (
-	filterHandshake = "handshake" // Host is the name of the TLS handshake
-	filterHostForm  = "host-form" // Host is a name or an address, and perhaps a port
+	filterHandshake = "handshake" // Host is the name of the TLS handshake, and perhaps a port
 	filterOwnPort   = "own-port"  // in plaintext: Host has the connection's port or none
 	filterDenied    = "denied"    // addresses that a rule denies
 	filterAddress   = "address"   // addresses that a rule allows, where no rule allowed the name
@@ -33,9 +32,7 @@ func (k *filterKit) plaintextManager() *listenerv3.Filter {
 }
 
 func (k *filterKit) interceptManager(condition *exprv1.Expr, headers []Header, audit auditing) *listenerv3.Filter {
-	filters := k.commonFilters([]*hcmv3.HttpFilter{
-		k.httpFilter(filterHostForm, k.onlyHostWithPort()), k.httpFilter(filterHandshake, k.onlyIf(condition)),
-	})
+	filters := k.commonFilters([]*hcmv3.HttpFilter{k.httpFilter(filterHandshake, k.onlyIf(condition))})
 	router := filters[len(filters)-1]
 	filters = append(filters[:len(filters)-1], k.injectFilters(headers)...)
 	return k.manager("intercept", audit, append(filters, router))
