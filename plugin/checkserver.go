@@ -183,6 +183,9 @@ func (c *checker) replicas(ctx context.Context) (string, error) {
 		return "", err
 	}
 	wanted, available := countReplicas(deployment)
+	if wanted == 0 {
+		return "the webhook is scaled to 0: pods with a policy cannot start, and nothing changes any more", nil
+	}
 	if available < wanted {
 		return fmt.Sprintf("%d of %d replicas of the webhook are available", available, wanted), nil
 	}

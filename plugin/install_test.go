@@ -155,6 +155,9 @@ func TestCheckFinds(t *testing.T) {
 		{"replicas", func(api *fakeAPI) {
 			api.objects["/apis/apps/v1/namespaces/netproxy-system/deployments/netproxy-webhook"].Object["status"] = map[string]any{}
 		}, nil, map[string]severity{"NP005": severityError}, 2},
+		{"scaled to 0", func(api *fakeAPI) {
+			_ = unstructured.SetNestedField(api.objects["/apis/apps/v1/namespaces/netproxy-system/deployments/netproxy-webhook"].Object, int64(0), "spec", "replicas")
+		}, nil, map[string]severity{"NP005": severityError}, 2},
 		{"no webhook", func(api *fakeAPI) { delete(api.objects, webhookPath) }, nil, map[string]severity{"NP006": severityError}, 2},
 		{"fails open", func(api *fakeAPI) { api.webhookField("failurePolicy", "Ignore") }, nil, map[string]severity{"NP007": severityError}, 2},
 		{"no bundle", func(api *fakeAPI) { api.webhookField("clientConfig", map[string]any{}) }, nil, map[string]severity{"NP008": severityError}, 2},
