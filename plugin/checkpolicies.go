@@ -94,19 +94,30 @@ func (c *checker) answer(ctx context.Context) bool {
 	if !c.asked {
 		return true
 	}
-	probe := &v1alpha1.EgressPolicy{ObjectMeta: metav1.ObjectMeta{Name: "netproxy-check", Namespace: c.client.Namespace}}
-	probe.Spec.Egress.DefaultAction = v1alpha1.ActionDeny
-	_, err := c.client.Apply(ctx, probe, cluster.ApplyOptions{DryRun: cluster.Validate})
+	err := askWebhook(ctx, c.client)
 	switch {
 	case err == nil:
 		c.ok("the webhook answers, and the API server trusts its certificate")
-	case apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"), ctx.Err() != nil:
+	case isSilent(err), ctx.Err() != nil:
 		c.problem("NP009", severityError, "kubectl logs -n "+c.options.Namespace+" deployment/"+setup.Deployment+"; a NetworkPolicy or firewall between the API server and port 9443 is the usual reason",
 			"the webhook does not answer: %s", firstLine(err.Error()))
 	default:
 		c.unreadable("the webhook", err)
 	}
 	return true
+}
+
+// askWebhook lets the API server ask about a policy that is never stored.
+func askWebhook(ctx context.Context, client *cluster.Client) error {
+	probe := &v1alpha1.EgressPolicy{ObjectMeta: metav1.ObjectMeta{Name: "netproxy-check", Namespace: client.Namespace}}
+	probe.Spec.Egress.DefaultAction = v1alpha1.ActionDeny
+	_, err := client.Apply(ctx, probe, cluster.ApplyOptions{DryRun: cluster.Validate})
+	return err
+}
+
+// isSilent is the API server's error about a webhook that it cannot reach or does not trust.
+func isSilent(err error) bool {
+	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
 }
 
 // policies repeats what their status says.

@@ -123,6 +123,9 @@ func (o *installOptions) run(ctx context.Context, s *shell) error {
 		return err
 	}
 	mapper := client.NewMapper()
+	if err := o.notTerminating(ctx, s, mapper); err != nil {
+		return err
+	}
 	for _, object := range objects {
 		if err := o.applyOne(ctx, s, mapper, object); err != nil {
 			return fmt.Errorf("applying %s: %w\nNothing that works was taken away: run the command again when this is mended", objectName(object), err)
@@ -132,7 +135,26 @@ func (o *installOptions) run(ctx context.Context, s *shell) error {
 	if !o.Wait {
 		return nil
 	}
-	return o.wait(ctx, s, mapper)
+	return o.wait(ctx, s, client, mapper)
+}
+
+// notTerminating waits for the end of an earlier uninstall: a namespace that goes takes what is put into it along.
+func (o *installOptions) notTerminating(ctx context.Context, s *shell, mapper *cluster.Mapper) error {
+	deadline := s.now().Add(o.Timeout)
+	for {
+		found, err := mapper.Read(ctx, named("v1", "Namespace", "", o.options.Namespace))
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil || found.GetDeletionTimestamp() == nil:
+			return err
+		case !s.now().Before(deadline):
+			return fmt.Errorf("namespace %s is being deleted and does not go: see kubectl describe namespace %s", o.options.Namespace, o.options.Namespace)
+		}
+		if err := s.wait(ctx, followEvery); err != nil {
+			return err
+		}
+	}
 }
 
 func objectName(object *unstructured.Unstructured) string {
@@ -148,18 +170,24 @@ func (o *installOptions) applyOne(ctx context.Context, s *shell, mapper *cluster
 	for attempt := 0; ; attempt++ {
 		err := mapper.ApplyAny(ctx, object, cluster.ApplyOptions{Conflicts: cluster.TakeFields})
 		const attempts = 10
-		if err == nil || attempt == attempts || ctx.Err() != nil || !apierrors.IsNotFound(err) && !cluster.IsMissingKind(err) {
+		if err == nil || attempt == attempts || ctx.Err() != nil || !comes(err) {
 			return err
 		}
 		_ = s.wait(ctx, followEvery)
 	}
 }
 
-func (o *installOptions) wait(ctx context.Context, s *shell, mapper *cluster.Mapper) error {
+// comes is an error that goes by itself.
+func comes(err error) bool { return apierrors.IsNotFound(err) || cluster.IsMissingKind(err) }
+
+func (o *installOptions) wait(ctx context.Context, s *shell, client *cluster.Client, mapper *cluster.Mapper) error {
 	deadline := s.now().Add(o.Timeout)
 	last := ""
 	for {
 		missing, err := notReady(ctx, mapper, o.options.Namespace)
+		if err == nil && missing == "" && isSilent(askWebhook(ctx, client)) {
+			missing = "the webhook does not answer yet"
+		}
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("interrupted: everything is applied; see kubectl netproxy check")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -61,31 +62,60 @@ func (o *uninstallOptions) run(ctx context.Context, s *shell) error {
 		return err
 	}
 	slices.Reverse(objects)
-	// Whoever asks a webhook that is gone gets no answer, so the configurations go first; a policy's finalizer is taken off
-	// here, since nobody is left who would.
-	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return removalOrder(a) - removalOrder(b) })
-	mapper := client.NewMapper()
-	for i, object := range objects {
-		if i > 0 && removalOrder(objects[i-1]) == 0 && removalOrder(object) > 0 {
-			if err := o.removePolicies(ctx, s, client, mapper, policies); err != nil {
+	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return int(stageOf(a)) - int(stageOf(b)) })
+	u := &removal{shell: s, client: client, mapper: client.NewMapper(), dryRun: o.DryRun, namespace: options.Namespace, deadline: s.now().Add(goneWithin)}
+	done := stageAsking
+	for _, object := range objects {
+		if done <= stageProgram && stageOf(object) > stageProgram {
+			if err := errors.Join(u.programGone(ctx), u.policies(ctx, policies)); err != nil {
 				return err
 			}
 		}
-		if err := o.remove(ctx, s, mapper, object); err != nil {
+		done = stageOf(object)
+		if err := u.remove(ctx, object); err != nil {
 			return err
 		}
 	}
-	return o.tidy(ctx, s, client, mapper)
+	if err := u.tidy(ctx); err != nil || o.DryRun {
+		return err
+	}
+	return u.gone(ctx, objects)
 }
 
-func removalOrder(object *unstructured.Unstructured) int {
+// goneWithin is how long deletions may take that the cluster finishes by itself.
+const goneWithin = 90 * time.Second
+
+// stage is the order of a removal. Who asks a webhook that is gone gets no answer, so nobody may ask any more; a policy keeps its
+// finalizer as long as the program runs that sets it.
+type stage int
+
+const (
+	stageAsking stage = iota
+	stageProgram
+	stageRest
+	stageKinds
+)
+
+func stageOf(object *unstructured.Unstructured) stage {
 	switch {
 	case strings.HasSuffix(object.GetKind(), "WebhookConfiguration"), strings.HasPrefix(object.GetKind(), "ValidatingAdmissionPolicy"):
-		return 0
+		return stageAsking
+	case object.GetKind() == "Deployment":
+		return stageProgram
 	case object.GetKind() == "CustomResourceDefinition":
-		return 2
+		return stageKinds
 	}
-	return 1
+	return stageRest
+}
+
+// removal is one run.
+type removal struct {
+	*shell
+	client    *cluster.Client
+	mapper    *cluster.Mapper
+	dryRun    bool
+	namespace string
+	deadline  time.Time
 }
 
 // refuse names what still needs netproxy.
@@ -119,55 +149,105 @@ func (o *uninstallOptions) refuse(ctx context.Context, client *cluster.Client) (
 	return nil, problems{"netproxy is still in use, nothing was removed", lines}
 }
 
-func (o *uninstallOptions) remove(ctx context.Context, s *shell, mapper *cluster.Mapper, object *unstructured.Unstructured) error {
+func (u *removal) remove(ctx context.Context, object *unstructured.Unstructured) error {
 	name := objectName(object)
-	if o.DryRun {
-		fmt.Fprintln(s.Out, name+" would be removed")
+	if u.dryRun {
+		fmt.Fprintln(u.Out, name+" would be removed")
 		return nil
 	}
-	err := mapper.Delete(ctx, object)
+	err := u.mapper.Delete(ctx, object)
 	if apierrors.IsNotFound(err) || cluster.IsMissingKind(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", name, err)
 	}
-	fmt.Fprintln(s.Out, name+" removed")
+	fmt.Fprintln(u.Out, name+" removed")
 	return nil
 }
 
-func (o *uninstallOptions) removePolicies(ctx context.Context, s *shell, client *cluster.Client, mapper *cluster.Mapper, policies []v1alpha1.Policy) error {
-	for _, p := range policies {
-		if !o.DryRun {
-			if err := client.DropFinalizers(ctx, p); err != nil && !apierrors.IsNotFound(err) {
-				return err
+// until asks every moment, and gives up with what is left.
+func (u *removal) until(ctx context.Context, left func() (string, error)) error {
+	for {
+		what, err := left()
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("interrupted: run it again to go on")
+		case err != nil || what == "":
+			return err
+		case !u.now().Before(u.deadline):
+			return fmt.Errorf("time is up, and this is still there: %s: run it again to go on", what)
+		}
+		_ = u.wait(ctx, followEvery)
+	}
+}
+
+// programGone waits until nobody is left who would write to a policy.
+func (u *removal) programGone(ctx context.Context) error {
+	if u.dryRun {
+		return nil
+	}
+	return u.until(ctx, func() (string, error) {
+		pods, err := u.client.Pods(ctx, u.namespace, "app.kubernetes.io/name="+setup.Name)
+		if err != nil || len(pods) == 0 {
+			return "", err
+		}
+		return "pod " + podKey(&pods[0]), nil
+	})
+}
+
+// gone waits for what the cluster deletes in its own time: an installation that follows would run into it.
+func (u *removal) gone(ctx context.Context, objects []*unstructured.Unstructured) error {
+	return u.until(ctx, func() (string, error) {
+		for _, object := range objects {
+			if object.GetKind() != "Namespace" && object.GetKind() != "CustomResourceDefinition" {
+				continue
+			}
+			switch _, err := u.mapper.Read(ctx, object); {
+			case apierrors.IsNotFound(err) || cluster.IsMissingKind(err):
+			case err != nil:
+				return "", err
+			default:
+				return objectName(object), nil
 			}
 		}
-		if err := o.remove(ctx, s, mapper, named(v1alpha1.GroupVersion.String(), kindOf(p), p.GetNamespace(), p.GetName())); err != nil {
+		return "", nil
+	})
+}
+
+func (u *removal) policies(ctx context.Context, policies []v1alpha1.Policy) error {
+	for _, p := range policies {
+		if err := u.remove(ctx, named(v1alpha1.GroupVersion.String(), kindOf(p), p.GetNamespace(), p.GetName())); err != nil {
 			return err
+		}
+		if u.dryRun {
+			continue
+		}
+		if err := u.client.DropFinalizers(ctx, p); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("letting %s go: %w", policyTitle(p), err)
 		}
 	}
 	return nil
 }
 
 // tidy removes what the controllers made: Secrets of policies, and the label of namespaces.
-func (o *uninstallOptions) tidy(ctx context.Context, s *shell, client *cluster.Client, mapper *cluster.Mapper) error {
-	secrets, err := client.SecretNames(ctx, v1alpha1.LabelManaged+"=true")
+func (u *removal) tidy(ctx context.Context) error {
+	secrets, err := u.client.SecretNames(ctx, v1alpha1.LabelManaged+"=true")
 	if err != nil {
 		return err
 	}
 	for _, secret := range secrets {
-		if err := o.remove(ctx, s, mapper, named("v1", "Secret", secret.Namespace, secret.Name)); err != nil {
+		if err := u.remove(ctx, named("v1", "Secret", secret.Namespace, secret.Name)); err != nil {
 			return err
 		}
 	}
-	namespaces, err := client.Namespaces(ctx, v1alpha1.LabelEnabled)
-	if err != nil || o.DryRun {
+	namespaces, err := u.client.Namespaces(ctx, v1alpha1.LabelEnabled)
+	if err != nil || u.dryRun {
 		return err
 	}
 	var errs []error
 	for i := range namespaces {
-		errs = append(errs, client.Unlabel(ctx, namespaces[i].Name, v1alpha1.LabelEnabled))
+		errs = append(errs, u.client.Unlabel(ctx, namespaces[i].Name, v1alpha1.LabelEnabled))
 	}
 	return errors.Join(errs...)
 }
