@@ -28,6 +28,7 @@ func TestExamples(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(trials.Examples())) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time is waiting for pods
 			text, err := fs.ReadFile(files, name)
 			if err != nil {
 				t.Fatal(err)
