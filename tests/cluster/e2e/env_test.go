@@ -140,7 +140,7 @@ func (e *env) mark(t *testing.T) uint64 {
 	return mark
 }
 
-// since is what the world saw after mark from the pods of this node, DNS left out.
+// since is what the world saw after mark, as far as it matches.
 func (e *env) since(t *testing.T, mark uint64, match func(control.Entry) bool) []control.Entry {
 	t.Helper()
 	all, err := e.World.Since(e.ctx, mark)

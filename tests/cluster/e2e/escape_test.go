@@ -51,14 +51,14 @@ func TestEscapes(t *testing.T) {
 
 // tryPackets sends everything that is no TCP. The cluster's own resolver stays the only way, which is written in the README.
 func tryPackets(t *testing.T, e *env) {
-	marks := e.mark(t)
+	mark := e.mark(t)
 	outputs := map[string]string{}
 	for name, escape := range escapes() {
 		outputs[name] = e.run(t, "agent", append([]string{"/tool"}, escape.command...)...).String()
 	}
 	time.Sleep(time.Second) // what was sent would have arrived by now
 	for name, escape := range escapes() {
-		if seen := e.since(t, marks, escape.seen); len(seen) > 0 {
+		if seen := e.since(t, mark, escape.seen); len(seen) > 0 {
 			t.Errorf("%s got out: %+v", name, seen)
 		}
 		t.Logf("%s: %s", name, outputs[name])
