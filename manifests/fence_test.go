@@ -59,7 +59,8 @@ func install(t *testing.T, kubeconfig string) {
 	if err != nil {
 		t.Skip("NOT TESTED: kubectl is not installed")
 	}
-	apply := []string{"apply", "--server-side"}
+	// Somebody else may have installed netproxy in this cluster.
+	apply := []string{"apply", "--server-side", "--force-conflicts"}
 	for _, file := range append(glob(t, "crd/netproxy*.yaml"), "install/10-namespace.yaml", "install/20-rbac.yaml", "install/30-fence.yaml") {
 		apply = append(apply, "-f", file)
 	}

@@ -137,7 +137,7 @@ func TestPlugin(t *testing.T) {
 	})
 	t.Run("two people", func(t *testing.T) {
 		e.apply(t, strings.Replace(policy, "defaultAction: Deny", "defaultAction: Allow", 1)) // as another manager, which takes the field
-		a := p.want(t, 1, policy, []string{"netproxy-tests", "--force-conflicts"}, "apply", "-f", "-")
+		a := p.want(t, 1, policy, []string{`with "kubectl"`, "--force-conflicts"}, "apply", "-f", "-")
 		if a.out != "" {
 			t.Errorf("something was applied: %s", a.out)
 		}
