@@ -79,6 +79,34 @@ func TestUserCA(t *testing.T) {
 	})
 }
 
+// TestUserCAPerNamespace: of two namespaces of a policy one may use the CA. The other one's pods get no configuration, and the status says where.
+func TestUserCAPerNamespace(t *testing.T) {
+	w := newTeam(t)
+	other := newProtected(t, 5*time.Minute, "tool")
+	name := "ca-" + w.name
+	t.Cleanup(func() {
+		_ = w.Client.CoreV1().Secrets(cluster.System).Delete(context.Background(), name, metav1.DeleteOptions{})
+	})
+	cert, key := newUserCA(t, "user-"+w.name)
+	w.putCA(t, name, w.ns, cert, key)
+	for _, e := range []*env{w.env, other} {
+		w.join(t, e)
+	}
+	w.apply(t, strings.Replace(fmt.Sprintf(widePolicy, w.name), "  mitm:", "  mitm:\n    caSecretRef: {name: "+name+"}", 1))
+	w.eventually(t, arrives, func() string {
+		return w.says(t, wideKind, w.name, v1alpha1.ConditionReady, v1alpha1.ReasonCANotAllowed, "namespace "+other.ns)
+	})
+	w.apply(t, toolPod("agent", "sleep"))
+	w.env.ready(t, "agent")
+	w.gets(t, "agent", "Bearer sk-"+w.ns)
+	if s := other.secret(wideKind, w.name); s != "gone" {
+		t.Errorf("the Secret of the other namespace is %s", s)
+	}
+	w.putCA(t, name, w.ns+", "+other.ns, cert, key)
+	w.ready(t)
+	w.deletePod(t, "agent")
+}
+
 func newUserCA(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
 	state, err := mitm.NewRotation(rand.Reader, time.Now(), name)
