@@ -103,7 +103,7 @@ func (d *dist) one(ctx context.Context, p platform, license []byte) (string, err
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	file := filepath.Join(work, p.binary())
 	if err := d.build(ctx, p, d.version, file); err != nil {
 		return "", err
