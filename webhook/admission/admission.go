@@ -58,13 +58,11 @@ func Register(hooks webhook.Server, cached, live client.Reader, writer client.Wr
 }
 
 func (s *server) handlers() map[string]http.Handler {
-	out := map[string]http.Handler{}
-	for path, handle := range map[string]cradmission.HandlerFunc{
-		PathMutatePod: s.mutatePod, PathValidatePod: s.validatePod, PathValidatePolicy: s.validatePolicy, PathMutateNamespace: s.mutateNamespace,
-	} {
-		out[path] = &cradmission.Webhook{Handler: handle}
+	return map[string]http.Handler{
+		PathMutatePod: &podHook{handle: s.mutatePod}, PathValidatePod: &podHook{handle: s.validatePod},
+		PathValidatePolicy:  &cradmission.Webhook{Handler: cradmission.HandlerFunc(s.validatePolicy)},
+		PathMutateNamespace: &cradmission.Webhook{Handler: cradmission.HandlerFunc(s.mutateNamespace)},
 	}
-	return out
 }
 
 // choice is the policy of a pod with everything that its injection needs.

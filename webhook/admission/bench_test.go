@@ -56,7 +56,7 @@ func BenchmarkAdmission(b *testing.B) {
 		p.Spec.InitContainers = []corev1.Container{{Name: "migrate", Image: "agent:1"}}
 	})
 	s.rand = zeros{}
-	made := apply(b, user, s.mutatePod(b.Context(), request(b, user, nil)))
+	made := apply(b, user, s.mutatePod(b.Context(), about(user, nil)))
 	nothing := cradmission.HandlerFunc(func(context.Context, cradmission.Request) cradmission.Response { return cradmission.Allowed("") })
 	for _, bb := range []struct {
 		name    string

@@ -39,11 +39,8 @@ func drawUID(rand io.Reader) (int64, error) {
 }
 
 // mutatePod injects, or hardens new ephemeral containers.
-func (s *server) mutatePod(ctx context.Context, request cradmission.Request) cradmission.Response {
-	pod, err := decodeObject[corev1.Pod](request.Object.Raw)
-	if err != nil {
-		return failed(err)
-	}
+func (s *server) mutatePod(ctx context.Context, request *podRequest) cradmission.Response {
+	pod := request.Pod
 	if request.SubResource == ephemeral {
 		return s.mutateEphemeral(ctx, pod, request.Namespace)
 	}
@@ -97,16 +94,13 @@ func (s *server) carried(ctx context.Context, pod *corev1.Pod, namespace string)
 }
 
 // validatePod is the last word, after every other webhook.
-func (s *server) validatePod(ctx context.Context, request cradmission.Request) cradmission.Response {
-	pod, err := decodeObject[corev1.Pod](request.Object.Raw)
-	if err != nil {
-		return failed(err)
-	}
+func (s *server) validatePod(ctx context.Context, request *podRequest) cradmission.Response {
+	pod := request.Pod
 	switch {
 	case request.SubResource == ephemeral:
 		return s.validateEphemeral(ctx, pod, request.Namespace)
 	case request.Operation == admissionv1.Update:
-		return s.validatePodUpdate(ctx, pod, request)
+		return s.validatePodUpdate(ctx, request)
 	}
 	chosen, err := s.choose(ctx, pod, request.Namespace)
 	if err != nil {
@@ -133,11 +127,8 @@ func unselected(pod *corev1.Pod) cradmission.Response {
 	return cradmission.Allowed("no policy selects the pod")
 }
 
-func (s *server) validatePodUpdate(ctx context.Context, pod *corev1.Pod, request cradmission.Request) cradmission.Response {
-	old, err := decodeObject[corev1.Pod](request.OldObject.Raw)
-	if err != nil {
-		return failed(err)
-	}
+func (s *server) validatePodUpdate(ctx context.Context, request *podRequest) cradmission.Response {
+	pod, old := request.Pod, request.Old
 	if inject.IsInjected(old) {
 		if errs := inject.VerifyUpdate(pod, old); len(errs) > 0 {
 			return cradmission.Denied("netproxy: " + errs.ToAggregate().Error())

@@ -27,9 +27,9 @@ func TestInject(t *testing.T) {
 	if uid := *inject.ProxyOf(got).SecurityContext.RunAsUser; uid != inject.MinPodUID {
 		t.Errorf("the proxy's user is %d, and the random number was 0", uid)
 	}
-	allowed(t, s.validatePod(t.Context(), request(t, got, nil)))
+	allowed(t, s.validatePod(t.Context(), about(got, nil)))
 	// The answer for the same pod again is the same pod: another webhook may have had it called twice.
-	again := apply(t, got, s.mutatePod(t.Context(), request(t, got, nil)))
+	again := apply(t, got, s.mutatePod(t.Context(), about(got, nil)))
 	if diff := cmp.Diff(got, again); diff != "" {
 		t.Errorf("a second injection changes (-once +twice):\n%s", diff)
 	}
@@ -42,7 +42,7 @@ func TestInjectWithoutSecret(t *testing.T) {
 	if len(got.Annotations) > 0 {
 		t.Errorf("annotations of a Secret that is not there: %v", got.Annotations)
 	}
-	allowed(t, s.validatePod(t.Context(), request(t, got, nil)))
+	allowed(t, s.validatePod(t.Context(), about(got, nil)))
 }
 
 func TestWhichPolicy(t *testing.T) {
@@ -73,7 +73,7 @@ func TestWhichPolicy(t *testing.T) {
 			if tt.labels != nil {
 				p.Labels = tt.labels
 			}
-			got := serve(t, tt.policies...).mutatePod(t.Context(), request(t, p, nil))
+			got := serve(t, tt.policies...).mutatePod(t.Context(), about(p, nil))
 			allowed(t, got)
 			if tt.want == "" {
 				if len(got.Patch) > 0 {
@@ -115,7 +115,7 @@ func TestRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			says(t, s.mutatePod(t.Context(), request(t, pod(tt.change), nil)), tt.says...)
+			says(t, s.mutatePod(t.Context(), about(pod(tt.change), nil)), tt.says...)
 		})
 	}
 }
@@ -125,16 +125,12 @@ func TestFailsClosed(t *testing.T) {
 	s := serve(t)
 	s.reader, s.live = broken{}, broken{}
 	p := pod()
-	says(t, s.mutatePod(t.Context(), request(t, p, nil)), "on fire")
-	says(t, s.validatePod(t.Context(), request(t, p, nil)), "on fire")
-	says(t, s.validatePod(t.Context(), request(t, p, pod(func(p *corev1.Pod) { p.Labels["x"] = "y" }))), "on fire")
-	garbage := request(t, p, nil)
-	garbage.Object.Raw = []byte(`{"spec":[]}`)
-	says(t, s.mutatePod(t.Context(), garbage), "decode")
-	says(t, s.validatePod(t.Context(), garbage), "decode")
+	says(t, s.mutatePod(t.Context(), about(p, nil)), "on fire")
+	says(t, s.validatePod(t.Context(), about(p, nil)), "on fire")
+	says(t, s.validatePod(t.Context(), about(p, pod(func(p *corev1.Pod) { p.Labels["x"] = "y" }))), "on fire")
 	noUser := serve(t, policy("agent", 0))
 	noUser.rand = &emptyReader{}
-	says(t, noUser.mutatePod(t.Context(), request(t, p, nil)), "draw a user")
+	says(t, noUser.mutatePod(t.Context(), about(p, nil)), "draw a user")
 }
 
 type emptyReader struct{}
@@ -151,14 +147,14 @@ func TestDefaultResources(t *testing.T) {
 		t.Errorf("limits are %v: want the cluster's memory, and the built-in CPU", limits)
 	}
 	bad := serve(t, policy("agent", 0), defaults("limit: {memory: 1Gi}"))
-	says(t, bad.mutatePod(t.Context(), request(t, pod(), nil)), "netproxy-defaults", "resources")
+	says(t, bad.mutatePod(t.Context(), about(pod(), nil)), "netproxy-defaults", "resources")
 }
 
 func TestWarnsOfCredential(t *testing.T) {
 	p := pod(func(p *corev1.Pod) {
 		p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "openai"}}}}
 	})
-	got := serve(t, policy("agent", 0)).mutatePod(t.Context(), request(t, p, nil))
+	got := serve(t, policy("agent", 0)).mutatePod(t.Context(), about(p, nil))
 	allowed(t, got)
 	if len(got.Warnings) != 1 {
 		t.Errorf("warnings: %q, want one: the pod holds the credential that is injected for it", got.Warnings)
@@ -189,19 +185,19 @@ func TestLastWord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := injected(t, s)
 			tt.change(p)
-			says(t, s.validatePod(t.Context(), request(t, p, nil)), tt.says)
+			says(t, s.validatePod(t.Context(), about(p, nil)), tt.says)
 		})
 	}
-	t.Run("never injected", func(t *testing.T) { says(t, s.validatePod(t.Context(), request(t, pod(), nil)), "missing") })
+	t.Run("never injected", func(t *testing.T) { says(t, s.validatePod(t.Context(), about(pod(), nil)), "missing") })
 }
 
 // TestUnselected pods get nothing, and may not help themselves.
 func TestUnselected(t *testing.T) {
 	s := serve(t, policy("agent", 0))
 	other := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "web"} }
-	allowed(t, s.validatePod(t.Context(), request(t, pod(other), nil)))
-	says(t, s.validatePod(t.Context(), request(t, pod(other, func(p *corev1.Pod) { p.Labels[v1alpha1.LabelPolicy] = "agent" }), nil)), v1alpha1.LabelPolicy, "remove the label")
-	says(t, s.validatePod(t.Context(), request(t, pod(other, func(p *corev1.Pod) {
+	allowed(t, s.validatePod(t.Context(), about(pod(other), nil)))
+	says(t, s.validatePod(t.Context(), about(pod(other, func(p *corev1.Pod) { p.Labels[v1alpha1.LabelPolicy] = "agent" }), nil)), v1alpha1.LabelPolicy, "remove the label")
+	says(t, s.validatePod(t.Context(), about(pod(other, func(p *corev1.Pod) {
 		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "netproxy-egp-agent"}}
 	}), nil)), "imagePullSecrets")
 }
@@ -234,7 +230,7 @@ func TestUpdate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			changed := tt.old.DeepCopy()
 			tt.change(changed)
-			got := s.validatePod(t.Context(), request(t, changed, tt.old))
+			got := s.validatePod(t.Context(), about(changed, tt.old))
 			if tt.says == "" {
 				allowed(t, got)
 			} else {
@@ -253,7 +249,7 @@ func debug(c *corev1.SecurityContext) func(*corev1.Pod) {
 func TestEphemeral(t *testing.T) {
 	s := serve(t, policy("agent", 0))
 	ask := func(t *testing.T, p *corev1.Pod) (hardened *corev1.Pod) {
-		r := request(t, p, p)
+		r := about(p, p)
 		r.SubResource = ephemeral
 		got := s.mutatePod(t.Context(), r)
 		allowed(t, got)
@@ -263,7 +259,7 @@ func TestEphemeral(t *testing.T) {
 		return p
 	}
 	validate := func(t *testing.T, p *corev1.Pod) (refusal string) {
-		r := request(t, p, p)
+		r := about(p, p)
 		r.SubResource = ephemeral
 		if got := s.validatePod(t.Context(), r); !got.Allowed {
 			return got.Result.Message

@@ -117,6 +117,14 @@ func request(t testing.TB, object, old runtime.Object) cradmission.Request {
 	return r
 }
 
+// about is a request as it comes out of its review.
+func about(pod, old *corev1.Pod) *podRequest {
+	if old != nil {
+		return &podRequest{Namespace: ns, Operation: admissionv1.Update, Pod: pod.DeepCopy(), Old: old.DeepCopy()}
+	}
+	return &podRequest{Namespace: ns, Operation: admissionv1.Create, Pod: pod.DeepCopy()}
+}
+
 // says fails unless the answer is a refusal with all of these words.
 func says(t *testing.T, got cradmission.Response, words ...string) {
 	t.Helper()
@@ -165,5 +173,5 @@ func apply(t testing.TB, before *corev1.Pod, got cradmission.Response) *corev1.P
 func injected(t testing.TB, s *server, change ...func(*corev1.Pod)) *corev1.Pod {
 	t.Helper()
 	p := pod(change...)
-	return apply(t, p, s.mutatePod(t.Context(), request(t, p, nil)))
+	return apply(t, p, s.mutatePod(t.Context(), about(p, nil)))
 }
