@@ -108,7 +108,7 @@ func (b *bench) measure(ctx context.Context, p *program, c change, subjects []*i
 	}
 	diff, trials := after.minus(before), float64(b.settings.trials)
 	calls := diff.total() - rate*time.Since(began).Seconds()
-	b.report.add(c.name, fmt.Sprintf("%v, reconciles %v", diff.calls, diff.reconciles), "%.1f calls, %.1f ms CPU", calls/trials, float64((used-cpu).Microseconds())/1000/trials)
+	b.report.add(c.name, fmt.Sprintf("%v, reconciles %v", diff.calls, diff.reconciles), "%.1f calls, %.1f ms CPU", max(0, calls/trials), float64((used-cpu).Microseconds())/1000/trials)
 	if len(latencies) > 0 {
 		b.report.add("  until the status says that all pods run it", fmt.Sprintf("%d ms of it are the fake kubelet's and proxies'", delivery.Milliseconds()), "%s", span(latencies, milliseconds))
 	}

@@ -70,9 +70,10 @@ const calm = 6 * time.Second
 // idle measures both programs where there is nothing to do.
 func (b *bench) idle(ctx context.Context) error {
 	step("idle: %d starts of each program", b.settings.starts)
-	var anonymous, total, ready [2][]float64
+	watching := binary{name: "noop-caches", path: b.noop.path, args: append([]string{"--caches"}, b.noop.args...)}
+	var anonymous, total, ready [3][]float64
 	for range b.settings.starts {
-		for i, program := range []binary{b.noop, b.netproxy} {
+		for i, program := range []binary{b.noop, watching, b.netproxy} {
 			p, err := program.start(ctx, b.dir)
 			if err != nil {
 				return err
@@ -89,13 +90,14 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 	}
 	b.report.section(fmt.Sprintf("Idle, median of %d starts (least to greatest)", b.settings.starts))
-	for i, name := range []string{"no-op webhook", "netproxy"} {
+	for i, name := range []string{"no-op webhook", "no-op webhook that watches the same kinds", "netproxy"} {
 		b.report.add(name+", anonymous memory", "", "%s", span(anonymous[i], megabytes))
 		b.report.add(name+", resident with the binary's pages", "", "%s", span(total[i], megabytes))
 		b.report.add(name+", start until ready", "", "%s", span(ready[i], func(s float64) string { return fmt.Sprintf("%.2f s", s) }))
 	}
-	ratio := median(anonymous[1]) / median(anonymous[0])
-	b.report.add("ratio of anonymous memory", judged(ratio, 1.3), "%.2f", ratio)
+	ratio, apart := median(anonymous[2])/median(anonymous[0]), median(anonymous[2])/median(anonymous[1])
+	b.report.add("ratio of anonymous memory", "", "%.2f", ratio)
+	b.report.add("  caches apart", judged(apart, 1.3), "%.2f", apart)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package inject
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -85,23 +84,43 @@ func compareContainers(want, got []corev1.Container, at *field.Path) field.Error
 }
 
 // differences names the parts of a container that are not the same. Resources may be changed by others: they are no part of the
-// protection.
+// protection. Parts that most containers do not have, or that are plain, are compared without reflection: every pod goes through here.
 func differences(want, got *corev1.Container) []string {
-	parts := map[string][2]any{
-		"image": {want.Image, got.Image}, "command": {want.Command, got.Command}, "args": {want.Args, got.Args},
-		"env": {want.Env, got.Env}, "envFrom": {want.EnvFrom, got.EnvFrom}, "volumeMounts": {mounts(want), mounts(got)},
-		"securityContext": {want.SecurityContext, got.SecurityContext}, "restartPolicy": {want.RestartPolicy, got.RestartPolicy},
-		"startupProbe": {want.StartupProbe, got.StartupProbe}, "readinessProbe": {want.ReadinessProbe, got.ReadinessProbe},
-		"livenessProbe": {want.LivenessProbe, got.LivenessProbe}, "lifecycle": {want.Lifecycle, got.Lifecycle},
-		"workingDir": {want.WorkingDir, got.WorkingDir}, "volumeDevices": {want.VolumeDevices, got.VolumeDevices},
-	}
 	var out []string
-	for _, name := range slices.Sorted(maps.Keys(parts)) {
-		if !apiequality.Semantic.DeepEqual(parts[name][0], parts[name][1]) {
-			out = append(out, name)
+	for _, part := range []struct {
+		name string
+		same bool
+	}{
+		{"args", slices.Equal(want.Args, got.Args)},
+		{"command", slices.Equal(want.Command, got.Command)},
+		{"env", slices.EqualFunc(want.Env, got.Env, sameValue)},
+		{"envFrom", slices.EqualFunc(want.EnvFrom, got.EnvFrom, sameValue)},
+		{"image", want.Image == got.Image},
+		{"lifecycle", samePointer(want.Lifecycle, got.Lifecycle)},
+		{"livenessProbe", samePointer(want.LivenessProbe, got.LivenessProbe)},
+		{"readinessProbe", samePointer(want.ReadinessProbe, got.ReadinessProbe)},
+		{"restartPolicy", samePointer(want.RestartPolicy, got.RestartPolicy)},
+		{"securityContext", samePointer(want.SecurityContext, got.SecurityContext)},
+		{"startupProbe", samePointer(want.StartupProbe, got.StartupProbe)},
+		{"volumeDevices", slices.Equal(want.VolumeDevices, got.VolumeDevices)},
+		{"volumeMounts", apiequality.Semantic.DeepEqual(mounts(want), mounts(got))},
+		{"workingDir", want.WorkingDir == got.WorkingDir},
+	} {
+		if !part.same {
+			out = append(out, part.name)
 		}
 	}
 	return out
+}
+
+// sameValue is true at once for values that are equal down to their pointers.
+func sameValue[T comparable](a, b T) bool { return a == b || apiequality.Semantic.DeepEqual(a, b) }
+
+func samePointer[T any](a, b *T) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return apiequality.Semantic.DeepEqual(a, b)
 }
 
 func mounts(c *corev1.Container) []corev1.VolumeMount {

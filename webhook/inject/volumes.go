@@ -57,7 +57,10 @@ func emptyDir(name string) corev1.Volume {
 
 // isOurVolume compares the whole volume: one that only has the name is somebody else's.
 func isOurVolume(v *corev1.Volume, in *Inputs) bool {
+	if !slices.Contains(volumeNames(), v.Name) {
+		return false
+	}
 	return slices.ContainsFunc(volumes(in, trust{images: make([]corev1.Container, 1)}), func(own corev1.Volume) bool {
-		return apiequality.Semantic.DeepEqual(own, *v)
+		return own.Name == v.Name && apiequality.Semantic.DeepEqual(own, *v)
 	})
 }
