@@ -100,7 +100,7 @@ type board struct {
 func newBoard() *board {
 	return &board{
 		outcomes: map[Target]Outcome{}, done: map[Target]settled{}, released: map[xds.PolicyRef]types.UID{}, pods: map[types.NamespacedName]podState{},
-		changedTargets: make(chan event.TypedGenericEvent[Target]), changedPolicies: make(chan event.TypedGenericEvent[xds.PolicyRef]),
+		changedTargets: make(chan event.TypedGenericEvent[Target], 1024), changedPolicies: make(chan event.TypedGenericEvent[xds.PolicyRef], 1024),
 	}
 }
 
