@@ -124,17 +124,26 @@ func (p *proxies) get(ctx context.Context, url string) ([]byte, error) {
 	}
 	response, err := p.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the proxy: %w", err)
+		return nil, fmt.Errorf("ask the proxy: %w", plain(err))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxPage))
 	if err != nil {
-		return nil, fmt.Errorf("ask the proxy: %w", err)
+		return nil, fmt.Errorf("ask the proxy: %w", plain(err))
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("ask the proxy: %s", response.Status)
 	}
 	return body, nil
+}
+
+// plain leaves out addresses: a status would be written anew for every port that was dialled from.
+func plain(err error) error {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return fmt.Errorf("%s: %w", network.Op, network.Err)
+	}
+	return err
 }
 
 func (p *proxies) stats(ctx context.Context, base string) (map[string]string, error) {

@@ -51,6 +51,10 @@ type tally struct {
 
 func (v *view) count() tally {
 	t := tally{conflicts: map[xds.PolicyRef]*v1alpha1.PolicyConflict{}}
+	// A cache has no order. The same pods have to make the same status, or it would be written for ever.
+	slices.SortFunc(v.pods, func(a, b seenPod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
 	for _, pod := range v.pods {
 		at := slices.IndexFunc(pod.matching, func(p v1alpha1.Policy) bool { return selection.RefOf(p) == v.ref })
 		carried := inject.IsInjected(pod.Pod) && targetOfPod(pod.Pod).Ref() == v.ref
@@ -69,8 +73,6 @@ func (v *view) count() tally {
 		t.Injected++
 		v.countProxy(&t, pod.Pod)
 	}
-	slices.Sort(t.unprotected)
-	slices.Sort(t.behind)
 	t.Unprotected = t.unprotected[:min(maxNamed, len(t.unprotected))]
 	return t
 }
@@ -101,7 +103,7 @@ func (v *view) countProxy(t *tally, pod *corev1.Pod) {
 		return
 	case state.Rejected != "" && t.rejected == nil:
 		t.rejected = &v1alpha1.RejectedConfig{Revision: want.ConfigRevision, Pod: name, Reason: state.Rejected}
-	case state.Unreachable != "":
+	case state.Unreachable != "" && t.unreachable == "":
 		t.unreachable = fmt.Sprintf("%s: %s", name, state.Unreachable)
 	}
 	t.behind = append(t.behind, name)
