@@ -13,6 +13,7 @@ import (
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/internal/audit"
+	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/learn"
 	"github.com/netproxy/netproxy/plugin/internal/linediff"
 )
@@ -165,10 +166,26 @@ func (o *learnOptions) fromCluster(ctx context.Context, s *shell, name string, f
 	if err != nil {
 		return nil, err
 	}
+	if err := warnOfRestarts(ctx, s, client, source); err != nil {
+		return nil, err
+	}
 	if len(c.records) == 0 {
 		return nil, fmt.Errorf("%s has recorded nothing (%d pods with a proxy): it needs the rule {name: record-all, audit: true}, and pods that do something", policyTitle(policy), pods)
 	}
 	return policy, nil
+}
+
+// warnOfRestarts: with a container goes its log.
+func warnOfRestarts(ctx context.Context, s *shell, client *cluster.Client, source logSource) error {
+	pods, err := client.Pods(ctx, source.namespace, source.selector)
+	for i := range pods {
+		for _, status := range pods[i].Status.InitContainerStatuses {
+			if status.Name == proxyContainer && status.RestartCount > 0 {
+				s.warn("the proxy of pod %s was restarted %d times: what it recorded before is missing", podKey(&pods[i]), status.RestartCount)
+			}
+		}
+	}
+	return err
 }
 
 func (o *learnOptions) learn(s *shell, base v1alpha1.Policy, c *collected) error {

@@ -66,6 +66,11 @@ func TestLogsOfPods(t *testing.T) {
 		!strings.Contains(learned.err, "does not record everything") {
 		t.Errorf("%d %s%s", learned.code, learned.out, learned.err)
 	}
+	crashed := newFakeAPI(t, agentPolicy, strings.Replace(agentPods, "ready: true, state", "ready: true, restartCount: 3, state", 1))
+	crashed.pages[agentLog] = api.pages[agentLog]
+	if r := crashed.executeIn("", "learn", "agent"); !strings.Contains(r.err, "Warning: the proxy of pod demo/agent-0 was restarted 3 times") {
+		t.Errorf("%d %s", r.code, r.err)
+	}
 	for _, tc := range []struct {
 		args []string
 		want string
