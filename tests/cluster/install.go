@@ -43,6 +43,8 @@ func (c *Cluster) Install(ctx context.Context, root string) error {
 	if err := c.Apply(ctx, "", objects...); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	return c.WaitDeployment(ctx, System, Webhook)
 }
 

@@ -20,7 +20,10 @@ import (
 	"github.com/netproxy/netproxy/tests/cluster/control"
 )
 
-const root = "../../.."
+const (
+	root            = "../../.."
+	namespacePrefix = "e2e-"
+)
 
 // env is a namespace of a test's own on the cluster.
 type env struct {
@@ -41,7 +44,7 @@ func newEnv(t *testing.T, limit time.Duration, images ...string) *env {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	e := &env{Cluster: c, ctx: ctx, ns: "e2e-" + strings.ToLower(rand.Text()[:8])}
+	e := &env{Cluster: c, ctx: ctx, ns: namespacePrefix + strings.ToLower(rand.Text()[:8])}
 	e.load(t, images...)
 	labels := map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}
 	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns, Labels: labels}}, metav1.CreateOptions{}); err != nil {
