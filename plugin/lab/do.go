@@ -50,7 +50,7 @@ func (p *Pod) Do(ctx context.Context, r Request) Result {
 	defer cancel()
 	mark := p.lab.Ledger.Mark()
 	res := r.send(ctx, p.Open)
-	p.attribute(&res, r.Raw, mark)
+	p.attribute(&res, r, mark)
 	return res
 }
 
@@ -182,8 +182,8 @@ func (s *Session) doRaw(ctx context.Context, token string) Result {
 }
 
 // attribute finds the upstream that got the token.
-func (p *Pod) attribute(res *Result, raw bool, mark uint64) {
-	if !raw {
+func (p *Pod) attribute(res *Result, r Request, mark uint64) {
+	if !r.Raw {
 		if e, ok := p.lab.Ledger.Request(res.Token); ok {
 			res.Upstream = &e
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -85,7 +86,7 @@ func (c *Cluster) WaitDeployment(ctx context.Context, namespace, name string) er
 		select {
 		case <-ctx.Done():
 			out, _ := c.Kubectl(context.WithoutCancel(ctx), "-n", namespace, "describe", "pods")
-			return fmt.Errorf("wait for Deployment %s/%s: %w: %v\n%s", namespace, name, ctx.Err(), err, out)
+			return fmt.Errorf("wait for Deployment %s/%s: %w\n%s", namespace, name, errors.Join(ctx.Err(), err), out)
 		case <-time.After(poll):
 		}
 	}

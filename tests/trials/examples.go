@@ -5,19 +5,7 @@ import "github.com/netproxy/netproxy/plugin/lab"
 // Examples are the sentences of the examples' headers, by file.
 func Examples() map[string][]Trial {
 	return map[string][]Trial{
-		"01-name.yaml": {
-			{Ask("GET", "https://api.openai.com/"), Outcome{End: Arrives, Rule: "openai"}},
-			{Ask("POST", "https://api.openai.com/v1/x", OverHTTP2), Outcome{End: Arrives, Rule: "openai"}},
-			{Ask("GET", "https://api.openai.com/", To(Stranger)), Outcome{End: Arrives, Rule: "openai"}},
-			{Ask("GET", "https://api.openai.com/", WithHost("www.example.org")), Outcome{End: Status404, Rule: "misdirected"}},
-			{Ask("GET", "https://api.openai.com/", WithHost("www.example.org"), OverHTTP2), Outcome{End: Status404, Rule: "misdirected"}},
-			{Ask("GET", "https://www.example.org/"), Outcome{End: Closed, Rule: "default"}},
-			{Ask("GET", "https://api.openai.com/", WithSNI("-")), Outcome{End: Closed, Rule: "default"}},
-			// No rule names this port; it is looked at all the same, so that the denial can be read.
-			{Ask("GET", "http://api.openai.com/"), Outcome{End: Denied403, Rule: "default"}},
-			{Ask("GET", "http://api.openai.com:443/"), Outcome{End: Plaintext, Rule: "openai"}},
-			{Ask("GET", "tcp://api.openai.com:22/"), Outcome{End: Closed, Rule: "default"}},
-		},
+		"01-name.yaml": nameTrials(),
 		"02-wildcard.yaml": {
 			{Ask("GET", "https://api.github.com/"), Outcome{End: Arrives, Rule: "github"}},
 			{Ask("GET", "https://codeload.github.com/x", OverHTTP2), Outcome{End: Arrives, Rule: "github"}},
@@ -55,37 +43,69 @@ func Examples() map[string][]Trial {
 			{Ask("GET", "https://192.0.2.31/"), Outcome{End: Closed, Rule: "default"}},
 			{Ask("GET", "tcp://192.0.2.30:22/"), Outcome{End: Closed, Rule: "default"}},
 		},
-		"07-header-value.yaml": {
-			{Ask("GET", "https://api.example.com/", Sending("X-Request-Source", "client")), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "agent"}}},
-			{Ask("GET", "https://api.example.com/", OverHTTP2), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "agent"}}},
-			{Ask("GET", "https://www.example.com/", Sending("X-Request-Source", "client")), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "client"}}},
-			{Ask("TRACE", "https://api.example.com/"), Outcome{End: Denied403, Rule: "trace"}},
-		},
-		"08-header-secret.yaml": {
-			{Ask("GET", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai", Header: map[string]string{
-				"Authorization": "Bearer " + Canary + "openai-api-key", "OpenAI-Organization": Canary + "openai-organization"}}},
-			{Ask("POST", "https://api.openai.com/v1/x", OverHTTP2, Sending("OpenAI-Organization", "client")), Outcome{End: Arrives, Rule: "openai", Header: map[string]string{
-				"Authorization": "Bearer " + Canary + "openai-api-key", "OpenAI-Organization": Canary + "openai-organization"}}},
-			{Ask("GET", "https://api.openai.com/v2/"), Outcome{End: Denied403, Rule: "default"}},
-			{Ask("DELETE", "https://api.openai.com/v1/models"), Outcome{End: Denied403, Rule: "default"}},
-		},
-		"09-l4-rules.yaml":  l4Trials(),
-		"10-http-deny.yaml": httpDenyTrials(),
-		"11-audit-chosen.yaml": {
-			{Ask("GET", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai"}},
-			{Ask("POST", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai"}},
-			{Ask("POST", "https://api.openai.com/v1/files"), Outcome{End: Arrives, Rule: "openai", Recorded: true, RecordedBy: "uploads"}},
-			{Ask("PUT", "https://api.openai.com/v1/files/7", OverHTTP2), Outcome{End: Arrives, Rule: "openai", Recorded: true, RecordedBy: "uploads"}},
-			{Ask("GET", "https://api.openai.com/v1/files"), Outcome{End: Arrives, Rule: "openai"}},
-		},
-		"12-audit-all.yaml": {
-			{Ask("GET", "https://api.openai.com/v1"), Outcome{End: Arrives, Rule: "default", Recorded: true, RecordedBy: "everything"}},
-			{Ask("POST", "http://www.example.org/x"), Outcome{End: Plaintext, Rule: "default", Recorded: true, RecordedBy: "everything"}},
-			{Ask("GET", "https://www.example.org/"), Outcome{End: Passed, Rule: "default", Recorded: true, RecordedBy: "everything"}},
-			{Ask("GET", "tcp://203.0.113.7:6000/"), Outcome{End: Raw, Rule: "default", Recorded: true, RecordedBy: "everything"}},
-			{Ask("GET", "http://169.254.169.254/latest"), Outcome{End: Denied403, Rule: "default", RecordedBy: "everything"}},
-			{Ask("GET", "tcp://169.254.169.254:6000/"), Outcome{End: Closed, Rule: "default", RecordedBy: "everything"}},
-		},
+		"07-header-value.yaml":  headerValueTrials(),
+		"08-header-secret.yaml": headerSecretTrials(),
+		"09-l4-rules.yaml":      l4Trials(),
+		"10-http-deny.yaml":     httpDenyTrials(),
+		"11-audit-chosen.yaml":  auditChosenTrials(),
+		"12-audit-all.yaml":     auditAllTrials(),
+	}
+}
+
+func auditChosenTrials() []Trial {
+	return []Trial{
+		{Ask("GET", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai"}},
+		{Ask("POST", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai"}},
+		{Ask("POST", "https://api.openai.com/v1/files"), Outcome{End: Arrives, Rule: "openai", Recorded: true, RecordedBy: "uploads"}},
+		{Ask("PUT", "https://api.openai.com/v1/files/7", OverHTTP2), Outcome{End: Arrives, Rule: "openai", Recorded: true, RecordedBy: "uploads"}},
+		{Ask("GET", "https://api.openai.com/v1/files"), Outcome{End: Arrives, Rule: "openai"}},
+	}
+}
+
+func auditAllTrials() []Trial {
+	return []Trial{
+		{Ask("GET", "https://api.openai.com/v1"), Outcome{End: Arrives, Rule: "default", Recorded: true, RecordedBy: "everything"}},
+		{Ask("POST", "http://www.example.org/x"), Outcome{End: Plaintext, Rule: "default", Recorded: true, RecordedBy: "everything"}},
+		{Ask("GET", "https://www.example.org/"), Outcome{End: Passed, Rule: "default", Recorded: true, RecordedBy: "everything"}},
+		{Ask("GET", "tcp://203.0.113.7:6000/"), Outcome{End: Raw, Rule: "default", Recorded: true, RecordedBy: "everything"}},
+		{Ask("GET", "http://169.254.169.254/latest"), Outcome{End: Denied403, Rule: "default", RecordedBy: "everything"}},
+		{Ask("GET", "tcp://169.254.169.254:6000/"), Outcome{End: Closed, Rule: "default", RecordedBy: "everything"}},
+	}
+}
+
+func nameTrials() []Trial {
+	return []Trial{
+		{Ask("GET", "https://api.openai.com/"), Outcome{End: Arrives, Rule: "openai"}},
+		{Ask("POST", "https://api.openai.com/v1/x", OverHTTP2), Outcome{End: Arrives, Rule: "openai"}},
+		{Ask("GET", "https://api.openai.com/", To(Stranger)), Outcome{End: Arrives, Rule: "openai"}},
+		{Ask("GET", "https://api.openai.com/", WithHost("www.example.org")), Outcome{End: Status404, Rule: "misdirected"}},
+		{Ask("GET", "https://api.openai.com/", WithHost("www.example.org"), OverHTTP2), Outcome{End: Status404, Rule: "misdirected"}},
+		{Ask("GET", "https://www.example.org/"), Outcome{End: Closed, Rule: "default"}},
+		{Ask("GET", "https://api.openai.com/", WithSNI("-")), Outcome{End: Closed, Rule: "default"}},
+		// No rule names this port; it is looked at all the same, so that the denial can be read.
+		{Ask("GET", "http://api.openai.com/"), Outcome{End: Denied403, Rule: "default"}},
+		{Ask("GET", "http://api.openai.com:443/"), Outcome{End: Plaintext, Rule: "openai"}},
+		{Ask("GET", "tcp://api.openai.com:22/"), Outcome{End: Closed, Rule: "default"}},
+	}
+}
+
+func headerValueTrials() []Trial {
+	return []Trial{
+		{Ask("GET", "https://api.example.com/", Sending("X-Request-Source", "client")), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "agent"}}},
+		{Ask("GET", "https://api.example.com/", OverHTTP2), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "agent"}}},
+		{Ask("GET", "https://www.example.com/", Sending("X-Request-Source", "client")), Outcome{End: Arrives, Rule: "example", Header: map[string]string{"X-Request-Source": "client"}}},
+		{Ask("TRACE", "https://api.example.com/"), Outcome{End: Denied403, Rule: "trace"}},
+	}
+}
+
+func headerSecretTrials() []Trial {
+	return []Trial{
+		{Ask("GET", "https://api.openai.com/v1/models"), Outcome{End: Arrives, Rule: "openai", Header: map[string]string{
+			"Authorization": "Bearer " + Canary + "openai-api-key", "OpenAI-Organization": Canary + "openai-organization"}}},
+		{Ask("POST", "https://api.openai.com/v1/x", OverHTTP2, Sending("OpenAI-Organization", "client")), Outcome{End: Arrives, Rule: "openai", Header: map[string]string{
+			"Authorization": "Bearer " + Canary + "openai-api-key", "OpenAI-Organization": Canary + "openai-organization"}}},
+		{Ask("GET", "https://api.openai.com/v2/"), Outcome{End: Denied403, Rule: "default"}},
+		{Ask("DELETE", "https://api.openai.com/v1/models"), Outcome{End: Denied403, Rule: "default"}},
 	}
 }
 

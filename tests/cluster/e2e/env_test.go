@@ -109,20 +109,6 @@ func (e *env) ready(t *testing.T, pod string) *corev1.Pod {
 	return p
 }
 
-// ended waits for a pod's end and returns its first container's log.
-func (e *env) ended(t *testing.T, pod string) (*corev1.Pod, string) {
-	t.Helper()
-	p, err := e.WaitPod(e.ctx, e.ns, pod, cluster.Ended)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := e.Logs(e.ctx, e.ns, pod, p.Spec.Containers[0].Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, log
-}
-
 // run runs a command in a pod's first container of its own, which tests call "app".
 func (e *env) run(t *testing.T, pod string, command ...string) cluster.Output {
 	t.Helper()

@@ -52,32 +52,34 @@ func tryExample(t *testing.T, text string, list []trials.Trial) {
 	e.apply(t, toolPod("agent", "sleep"))
 	e.ready(t, "agent")
 	for _, trial := range list {
-		for _, v6 := range []bool{false, true} {
-			e.try(t, trial, v6)
+		for _, r := range e.placed(t, trial.Request) {
+			e.try(t, r, trial.Want)
 		}
 	}
 	e.checkRecords(t, list)
 }
 
-// try sends the request of a trial and holds the end against what is wanted.
-func (e *env) try(t *testing.T, trial trials.Trial, v6 bool) {
+// placed gives a request the addresses of its name, one of each family. An address of its own stays.
+func (e *env) placed(t *testing.T, r lab.Request) []lab.Request {
 	t.Helper()
-	r := trial.Request
-	if !r.Dst.Addr().IsValid() {
-		v4Addr, v6Addr := e.name(t, r.Name)
-		r.Dst = netip.AddrPortFrom(v4Addr, r.Dst.Port())
-		if v6 {
-			r.Dst = netip.AddrPortFrom(v6Addr, r.Dst.Port())
-		}
-	} else if v6 {
-		return // the address is the request's own
+	if r.Dst.Addr().IsValid() {
+		return []lab.Request{r}
 	}
+	v4, v6 := e.name(t, r.Name)
+	over4, over6 := r, r
+	over4.Dst, over6.Dst = netip.AddrPortFrom(v4, r.Dst.Port()), netip.AddrPortFrom(v6, r.Dst.Port())
+	return []lab.Request{over4, over6}
+}
+
+// try sends a request and holds its end against what is wanted.
+func (e *env) try(t *testing.T, r lab.Request, want trials.Outcome) {
+	t.Helper()
 	what := fmt.Sprintf("%s %s%s to %s", r.Method, r.Host, r.Path, r.Dst)
 	res := e.request(t, "agent", r)
-	if got := trials.EndOf(res); got != trial.Want.End {
-		t.Errorf("%s: %s, want %s (%s, %v, body %s)", what, got, trial.Want.End, res, res.Err, res.Body)
+	if got := trials.EndOf(res); got != want.End {
+		t.Errorf("%s: %s, want %s (%s, %v, body %s)", what, got, want.End, res, res.Err, res.Body)
 	}
-	for name, value := range trial.Want.Header {
+	for name, value := range want.Header {
 		if res.Upstream == nil || !slices.Equal(res.Upstream.Header.Values(name), []string{value}) {
 			t.Errorf("%s: upstream %+v, want the header %s: %s", what, res.Upstream, name, value)
 		}

@@ -26,7 +26,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: image DIRECTORY NAME...")
+		return errors.New("call it with a directory and the names of images")
 	}
 	dir, err := filepath.Abs(args[0])
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/netproxy/netproxy/plugin/lab"
 	"github.com/netproxy/netproxy/tests/cluster/control"
@@ -58,7 +59,7 @@ func serve(ctx context.Context, socket string, handler http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("listen for control: %w", err)
 	}
-	server := &http.Server{Handler: handler}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.Serve(listener); ctx.Err() == nil {
 		return err
