@@ -21,7 +21,7 @@ type checkOptions struct {
 const checkLong = `Look for what is wrong, from the cluster down to the pods. Each finding has a code, which docs/troubleshooting.md explains,
 and the next thing to do. --pre looks for what would be in the way of an installation.
 
-Exit codes: 0 no error (warnings do not count), 2 an error, 1 the check could not run.`
+Exit codes: 0 no error (warnings do not count), 2 an error, 1 the check could not run, or not look at everything.`
 
 const checkExample = `  kubectl netproxy check --pre
   kubectl netproxy check
@@ -69,6 +69,8 @@ type checker struct {
 	findings []finding
 	// asked says that the API server would ask the webhook about policies.
 	asked bool
+	// unread is how many things could not be looked at.
+	unread int
 }
 
 func (c *checker) ok(format string, args ...any) {
@@ -101,7 +103,11 @@ func (o *checkOptions) run(ctx context.Context, s *shell) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return o.print(s, c.findings)
+	err = o.print(s, c.findings)
+	if err == nil && c.unread > 0 {
+		return fmt.Errorf("nothing wrong was found, but %d things could not be looked at: let somebody run this who may read them", c.unread)
+	}
+	return err
 }
 
 func (c *checker) bounded(ctx context.Context, step func(context.Context) bool) bool {

@@ -64,6 +64,7 @@ func (c *checker) kinds(ctx context.Context) bool {
 
 // unreadable is something that cannot be looked at with the rights of the user.
 func (c *checker) unreadable(what string, err error) {
+	c.unread++
 	c.problem("NP010", severityWarning, "ask for the right to read it, or let somebody run this who has it", "%s cannot be read: %s", what, firstLine(err.Error()))
 }
 

@@ -166,6 +166,9 @@ func TestCheckFinds(t *testing.T) {
 			api.pages["PATCH /apis/netproxy.dev/v1alpha1/namespaces/demo/egresspolicies/netproxy-check"] = page{500, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"InternalError","code":500,"message":"Internal error occurred: failed calling webhook \"policies.netproxy.dev\": timeout"}`}
 		}, nil, map[string]severity{"NP009": severityError}, 2},
 		{"no rights", func(api *fakeAPI) { api.pages[reviews] = page{201, strings.Replace(allowed, "true", "false", 1)} }, nil, map[string]severity{"NP010": severityWarning}, 0},
+		{"no eyes", func(api *fakeAPI) {
+			api.pages["GET "+webhookPath] = page{403, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`}
+		}, nil, map[string]severity{"NP010": severityWarning}, 1},
 		{"policies", func(api *fakeAPI) {
 			api.add(agentPolicy + strings.Replace(troubled, "2027-01-30", "2026-11-10", 1))
 			api.add(basePolicy)
