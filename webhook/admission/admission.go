@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
-	"github.com/netproxy/netproxy/webhook/control"
 	"github.com/netproxy/netproxy/webhook/inject"
 	"github.com/netproxy/netproxy/webhook/selection"
 )
@@ -71,29 +70,21 @@ type choice struct {
 	in     inject.Inputs
 }
 
-// choose is nil if no policy selects the pod. Before it says so it asks the API server itself: a policy that was created just before
-// the pod, in the same kubectl apply perhaps, may not be in the cache yet.
+// choose is nil if no policy selects the pod.
 func (s *server) choose(ctx context.Context, pod *corev1.Pod, namespace string) (*choice, error) {
 	ns, err := s.namespace(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	for _, reader := range []client.Reader{s.reader, s.live} {
-		policies, err := control.Policies(ctx, reader, namespace)
-		if err != nil {
-			return nil, err
-		}
-		matching := selection.Matching(policies, ns, s.Namespace, pod.Labels)
-		if len(matching) == 0 {
-			continue
-		}
-		in, err := s.inputs(ctx, matching[0], namespace)
-		if err != nil {
-			return nil, err
-		}
-		return &choice{matching[0], in}, nil
+	matching, err := s.matching(ctx, ns, pod.Labels)
+	if err != nil || len(matching) == 0 {
+		return nil, err
 	}
-	return nil, nil
+	in, err := s.inputs(ctx, matching[0], namespace)
+	if err != nil {
+		return nil, err
+	}
+	return &choice{matching[0], in}, nil
 }
 
 func (s *server) namespace(ctx context.Context, name string) (selection.Namespace, error) {

@@ -88,13 +88,36 @@ func TestWhichPolicy(t *testing.T) {
 	}
 }
 
-// TestWhichPolicyLive: a policy that came a moment before the pod is in no cache yet.
+// TestWhichPolicyLive: a policy that came, or was changed, a moment before the pod is not in the cache yet.
 func TestWhichPolicyLive(t *testing.T) {
-	s := serve(t)
-	s.live = serve(t, policy("agent", 0)).live
-	if got := injected(t, s); !inject.IsInjected(got) {
-		t.Error("there is no proxy")
+	widened := policy("agent", 0)
+	widened.UID, widened.Generation = "u1", 2
+	narrow := widened.DeepCopy()
+	narrow.Generation, narrow.Spec.PodSelector.MatchLabels = 1, map[string]string{"app": "web"}
+	wide := widePolicy("wide", map[string]string{"team": "a"})
+	wide.UID = "u2"
+	tests := map[string]struct {
+		cached, live []client.Object
+		want         bool
+	}{
+		"created":           {nil, []client.Object{widened}, true},
+		"created, cluster":  {nil, []client.Object{wide}, true},
+		"widened":           {[]client.Object{narrow}, []client.Object{widened}, true},
+		"the same":          {[]client.Object{narrow}, []client.Object{narrow}, false},
+		"deleted meanwhile": {[]client.Object{narrow}, nil, false},
 	}
+	for name, tt := range tests {
+		s := serve(t, tt.cached...)
+		s.live = serve(t, tt.live...).live
+		got := s.mutatePod(t.Context(), about(pod(), nil))
+		allowed(t, got)
+		if (len(got.Patch) > 0) != tt.want {
+			t.Errorf("%s: patch %s, want one: %v", name, got.Patch, tt.want)
+		}
+	}
+	s := serve(t)
+	s.live = broken{}
+	says(t, s.mutatePod(t.Context(), about(pod(), nil)), "on fire")
 }
 
 func TestRefused(t *testing.T) {

@@ -54,12 +54,12 @@ func (t *targets) terminate(ctx context.Context, policy v1alpha1.Policy, target 
 func (t *targets) release(ctx context.Context, policy v1alpha1.Policy) (reconcile.Result, error) {
 	ref := selection.RefOf(policy)
 	defer t.locks.lock(ref)()
-	list := &corev1.SecretList{}
+	list := metadataList("Secret")
 	err := t.live.List(ctx, list, client.InNamespace(ref.Namespace), client.MatchingLabels{v1alpha1.LabelPolicy: ref.Name, v1alpha1.LabelPolicyKind: ref.Kind})
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("list Secrets of %s: %w", ref, err)
 	}
-	if slices.ContainsFunc(list.Items, func(s corev1.Secret) bool { return v1alpha1.IsSecretName(s.Name) }) {
+	if slices.ContainsFunc(list.Items, func(s metav1.PartialObjectMetadata) bool { return v1alpha1.IsSecretName(s.Name) }) {
 		return reconcile.Result{RequeueAfter: podsLinger}, nil
 	}
 	if err := t.removeAuthority(ctx, ref); err != nil {
