@@ -129,7 +129,7 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 	}
 	// Asking for the server is what makes the manager start it.
 	admission.Register(mgr.GetWebhookServer(), cached, mgr.GetAPIReader(), mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
-	return mgr, errors.Join(mgr.Add(keeper), mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cached.Ready),
+	return mgr, errors.Join(mgr.Add(keeper), mgr.Add(cached), mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cached.Ready),
 		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,6 +42,17 @@ func (r Reader) Ready(request *http.Request) error {
 	}
 	return nil
 }
+
+// Start gives back the memory that filling the caches took: it is more than they hold.
+func (r Reader) Start(ctx context.Context) error {
+	if r.caches.WaitForCacheSync(ctx) {
+		debug.FreeOSMemory()
+	}
+	return nil
+}
+
+// NeedLeaderElection is false: every replica has caches.
+func (r Reader) NeedLeaderElection() bool { return false }
 
 // Get reads one object.
 func (r Reader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {

@@ -92,7 +92,10 @@ func sortedKeys(m map[string]string) []string {
 }
 
 func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	if !strings.ContainsAny(key, "~/") {
+		return key
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }
 
 // initContainers removes netproxy's own, puts the new ones in front, and returns the user's by their new index.

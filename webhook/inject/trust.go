@@ -32,10 +32,12 @@ func trustSlots(spec *corev1.PodSpec, in *Inputs) trust {
 	if !in.trusts() {
 		return t
 	}
-	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		if _, ok := t.index[c.Image]; !ok {
-			t.index[c.Image] = len(t.images)
-			t.images = append(t.images, c)
+	for _, list := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range list {
+			if _, ok := t.index[list[i].Image]; !ok {
+				t.index[list[i].Image] = len(t.images)
+				t.images = append(t.images, list[i])
+			}
 		}
 	}
 	return t
@@ -72,7 +74,9 @@ func trustIn(c *corev1.Container, slot int) {
 			Name: volumeTrust, MountPath: bundleMount, SubPath: strconv.Itoa(slot), ReadOnly: true,
 		})
 	}
-	for _, name := range names.TrustVariables() {
+	variables := names.TrustVariables()
+	c.Env = slices.Grow(c.Env, len(variables)+1)
+	for _, name := range variables {
 		if variable(c, name) == nil {
 			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: bundleMount + "/" + names.BundleFile})
 		}
