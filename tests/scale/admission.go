@@ -35,6 +35,8 @@ type review struct {
 	body       []byte
 	// patched says whether netproxy has to answer with a patch.
 	patched bool
+	// creation is one of the two reviews of a pod that is created.
+	creation bool
 }
 
 // endpoint is a program, as the API server would call it.
@@ -69,22 +71,46 @@ func (b *bench) admission(ctx context.Context, p *program) error {
 	b.report.section(fmt.Sprintf("Admission over HTTPS, %d requests of each kind to each program, in turns of %d", b.settings.rounds*block, block))
 	stop := b.profile(ctx, "admission")
 	defer stop()
+	var creation costs
 	for _, r := range reviews {
-		if err := b.compare(ctx, r, both); err != nil {
+		c, err := b.compare(ctx, r, both)
+		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
+		if r.creation {
+			creation = creation.plus(c)
+		}
 	}
+	p50, cpu := creation.ratios()
+	b.report.add("a pod's creation, inject and verify together: ratio of p50", judged(p50, 2.0), "%.2f", p50)
+	b.report.add("  ratio of CPU", judged(cpu, 2.5), "%.2f", cpu)
 	return nil
 }
 
-func (b *bench) compare(ctx context.Context, r review, both [2]*endpoint) error {
+// costs are those of a request, of the no-op and of netproxy.
+type costs struct{ p50, cpu [2]time.Duration }
+
+func (c costs) plus(d costs) costs {
+	for i := range 2 {
+		c.p50[i] += d.p50[i]
+		c.cpu[i] += d.cpu[i]
+	}
+	return c
+}
+
+func (c costs) ratios() (p50, cpu float64) {
+	return float64(c.p50[1]) / float64(c.p50[0]), float64(c.cpu[1]) / float64(c.cpu[0])
+}
+
+func (b *bench) compare(ctx context.Context, r review, both [2]*endpoint) (costs, error) {
+	var out costs
 	var ratios []float64
 	for round := range b.settings.rounds + 2 {
 		var medians [2]float64
 		for i, e := range both {
 			took, cpu, err := e.block(ctx, r, round == 0 && i == 1)
 			if err != nil {
-				return err
+				return out, err
 			}
 			if round < 2 {
 				e.took, e.cpu = nil, 0 // the first ones warm up
@@ -100,12 +126,13 @@ func (b *bench) compare(ctx context.Context, r review, both [2]*endpoint) error 
 	n := time.Duration(b.settings.rounds * block)
 	for i, name := range []string{"no-op", "netproxy"} {
 		e := both[i]
+		out.p50[i], out.cpu[i] = median(e.took), e.cpu
 		b.report.add(r.name+", "+name, fmt.Sprintf("request of %d bytes", len(r.body)), "p50 %s, p99 %s, CPU %s", milliseconds(median(e.took)), milliseconds(quantile(e.took, 0.99)), milliseconds(e.cpu/n))
 	}
 	p50, cpu := median(ratios), float64(both[1].cpu)/float64(both[0].cpu)
 	b.report.add("  ratio of p50", judged(p50, 2.0), "%.2f (quartiles of the turns %.2f to %.2f)", p50, quantile(ratios, 0.25), quantile(ratios, 0.75))
 	b.report.add("  ratio of CPU", judged(cpu, 2.5), "%.2f", cpu)
-	return nil
+	return out, nil
 }
 
 func (e *endpoint) block(ctx context.Context, r review, check bool) ([]time.Duration, time.Duration, error) {
@@ -213,14 +240,14 @@ func (b *bench) reviews(ctx context.Context) ([]review, error) {
 			return nil, err
 		}
 		out = append(out,
-			review{"inject, " + it.name, hooks.PathMutatePod, wrap(user, nil), true},
-			review{"verify, " + it.name, hooks.PathValidatePod, wrap(made, nil), false},
-			review{"verify an update, " + it.name, hooks.PathValidatePod, wrap(made, made), false})
+			review{"inject, " + it.name, hooks.PathMutatePod, wrap(user, nil), true, true},
+			review{"verify, " + it.name, hooks.PathValidatePod, wrap(made, nil), false, true},
+			review{"verify an update, " + it.name, hooks.PathValidatePod, wrap(made, made), false, false})
 	}
 	stranger := userPod(plain, "stranger")
 	stranger.Labels["app"] = "stranger"
 	stranger, err := b.defaulted(ctx, stranger)
-	return append(out, review{"not selected", hooks.PathMutatePod, wrap(stranger, nil), false}), err
+	return append(out, review{"not selected", hooks.PathMutatePod, wrap(stranger, nil), false, false}), err
 }
 
 func (b *bench) defaulted(ctx context.Context, pod *corev1.Pod) (*corev1.Pod, error) {
