@@ -48,7 +48,7 @@ func hostForm() *rbacv3.Permission {
 
 // onlyHandshakeFor is the handshake filter of a virtual host that has one name: that the Host is this name is why the
 // virtual host was chosen, so only the SNI is left to compare, and what stands behind a colon. The name alone, which is
-// what nearly all requests have, is compared first: an expression costs more, and CEL a tenth of a request.
+// what nearly all requests have, is compared first. CEL instead costs 4 % of the instructions of a request (callgrind).
 func (b *builder) onlyHandshakeFor(name string) *httprbacv3.RBACPerRoute {
 	sni := &rbacv3.Permission{Rule: &rbacv3.Permission_RequestedServerName{
 		RequestedServerName: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: name}},

@@ -12,7 +12,7 @@ import (
 
 // maxNarrow is how many names a policy can have before its routes are written as small as possible, so that a thousand
 // domains fit into one Secret. It then has one shared check of Host and SNI, in CEL, instead of one per virtual host
-// (250 bytes each), and one route for the paths of an alternative, with a regular expression, instead of one for each.
+// (430 bytes each), and one route for the paths of an alternative, with a regular expression, instead of one for each.
 const maxNarrow = 256
 
 func (p *Plan) wide() bool { return len(p.names.atoms) > maxNarrow }
