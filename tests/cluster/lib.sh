@@ -4,7 +4,7 @@
 readonly here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly root=$(cd "$here/../.." && pwd)
 readonly id=${CLUSTER_ID:-0}
-readonly cache=${CLUSTER_CACHE:-$root/.cache/cluster}
+readonly cache=$(realpath -m "${CLUSTER_CACHE:-$root/.cache/cluster}")
 readonly state=$root/.cache/cluster/$id
 readonly kubeconfig=$state/kubeconfig
 

@@ -71,6 +71,12 @@ func closure(ctx context.Context, w workshop, names []string) ([]string, error) 
 		return nil, err
 	}
 	out, err := planned(ctx, w, names)
+	if err != nil { // a machine that has no list of packages yet, or an old one
+		if err := runQuietly(exec.CommandContext(ctx, "apt-get", "-qq", "update")); err != nil {
+			return nil, err
+		}
+		out, err = planned(ctx, w, names)
+	}
 	if err != nil {
 		return nil, err
 	}
