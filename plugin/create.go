@@ -46,7 +46,7 @@ const createPolicyExample = `  # Look first: print the policy, touch nothing
   kubectl netproxy create policy agent --selector app=agent --default allow --audit all
 
   # All namespaces with a label
-  kubectl netproxy create policy base --cluster --namespace-selector team=ml --selector '' --allow pypi.org`
+  kubectl netproxy create policy base --cluster --namespace-selector team=ml --selector '' --allow packages.example.com`
 
 func newCreateCommand(s *shell) *cobra.Command {
 	create := &cobra.Command{
