@@ -69,7 +69,7 @@ func (e *evaluation) nearest() string {
 // lacks weighs a wrong destination most: a rule for another host is no help.
 func (e *evaluation) lacks(r *Rule) []string {
 	var out []string
-	if !r.matchesName(e.name) && !(r.AnyDst || anyContains(r.Prefixes, e.req.Dst.Addr())) {
+	if !r.matchesName(e.name) && !r.AnyDst && !anyContains(r.Prefixes, e.req.Dst.Addr()) {
 		out = append(out, "destination", "destination", "destination")
 	}
 	if !r.Ports.Contains(e.req.Dst.Port()) {

@@ -14,7 +14,7 @@ import (
 // SecretText is a value that must not be printed.
 type SecretText []byte
 
-// String, GoString and MarshalJSON hide the value from every formatter.
+// String hides the value, as GoString, MarshalJSON and Format do: no formatter shows it.
 func (SecretText) String() string { return "[redacted]" }
 
 // GoString is String.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/netproxy/netproxy/plugin/lab"
-	"github.com/netproxy/netproxy/xds"
 )
 
 // guarded has credentials, and every way to be denied around them.
@@ -185,7 +184,7 @@ func (p *proxy) collectFiles(places map[string][]byte) {
 		places["name and print of "+f.Name] = fmt.Appendf(nil, "%v %+v", f, f.Name)
 	}
 	places["print of the configuration"] = fmt.Appendf(nil, "%v %+v", p.config.Credentials, p.config.LeafKey)
-	places["print of the plan"] = fmt.Appendf(nil, "%+v %+v", *p.plan, xds.Files(p.files))
+	places["print of the plan"] = fmt.Appendf(nil, "%+v %+v", *p.plan, p.files)
 }
 
 // collectPages reads what the admin interface and the status port show.

@@ -32,7 +32,6 @@ var (
 	withSNI     = trials.WithSNI
 	withPath    = trials.WithPath
 	overHTTP2   = trials.OverHTTP2
-	to          = trials.To
 	stranger    = trials.Stranger
 	endOf       = trials.EndOf
 	authorityOf = trials.AuthorityOf

@@ -109,7 +109,7 @@ func (p *program) memory() (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var m memory
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
@@ -219,6 +219,6 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }

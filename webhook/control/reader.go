@@ -57,7 +57,7 @@ func (r Reader) NeedLeaderElection() bool { return false }
 // Get reads one object.
 func (r Reader) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
 	if _, whole := object.(*corev1.Secret); whole {
-		return fmt.Errorf("Secret %s is read from the API server only", key)
+		return fmt.Errorf("read Secret %s: it is read from the API server only", key)
 	}
 	return r.caches.Get(ctx, key, object, options...)
 }
@@ -65,7 +65,7 @@ func (r Reader) Get(ctx context.Context, key client.ObjectKey, object client.Obj
 // List reads several.
 func (r Reader) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
 	if _, whole := list.(*corev1.SecretList); whole {
-		return errors.New("Secrets are read from the API server only")
+		return errors.New("list Secrets: they are read from the API server only")
 	}
 	return r.caches.List(ctx, list, options...)
 }

@@ -126,7 +126,7 @@ func samePointer[T any](a, b *T) bool {
 func mounts(c *corev1.Container) []corev1.VolumeMount {
 	var out []corev1.VolumeMount
 	for _, m := range c.VolumeMounts {
-		if !(IsReserved(c.Name) && m.MountPath == tokenMount && m.ReadOnly) {
+		if !IsReserved(c.Name) || m.MountPath != tokenMount || !m.ReadOnly {
 			out = append(out, m)
 		}
 	}

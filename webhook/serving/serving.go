@@ -99,7 +99,7 @@ func (k *Keeper) Keep(ctx context.Context, now time.Time, rand io.Reader) error 
 	}
 	state, err := mitm.ParseRotation(secret.Data)
 	if err != nil {
-		return fmt.Errorf("Secret %s/%s: %w: delete it, and a new one is made", k.Namespace, k.Secret, err)
+		return fmt.Errorf("read Secret %s/%s: %w: delete it, and a new one is made", k.Namespace, k.Secret, err)
 	}
 	// The API server trusts before anything is signed that it would not.
 	missing, err := k.publish(ctx, bundle(state.Trusted()))

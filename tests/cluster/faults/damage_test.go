@@ -58,7 +58,7 @@ func TestDamageHeals(t *testing.T) {
 					// The leaf's key went with the Secret: a new leaf, of the same CA.
 					want = got
 				}
-				return cmp.Diff(keys(want), keys(got)) + cmp.Diff(string(want["rds.json"]), string(got["rds.json"])) + w.labelled(t)
+				return cmp.Diff(keys(want), keys(got)) + cmp.Diff(string(want["rds.json"]), string(got["rds.json"])) + w.labelled()
 			})
 			if now := serial(w.rotation(t).Current); now != ca {
 				t.Errorf("the CA was replaced: %s, then %s", ca, now)
@@ -67,7 +67,7 @@ func TestDamageHeals(t *testing.T) {
 	}
 }
 
-func (w *world) labelled(t *testing.T) string {
+func (w *world) labelled() string {
 	secret, err := w.Client.CoreV1().Secrets(w.ns).Get(w.ctx, secretName(), metav1.GetOptions{})
 	if err != nil {
 		return err.Error()
