@@ -129,7 +129,7 @@ func (s *server) resources(ctx context.Context, spec *v1alpha1.EgressPolicySpec)
 	return spec.Proxy.Resources.Over(base), nil
 }
 
-// decode reads the request's object.
+// decodeObject reads the request's object.
 func decodeObject[T any](raw []byte) (*T, error) {
 	var object T
 	if err := json.Unmarshal(raw, &object); err != nil {

@@ -11,10 +11,10 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	cradmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/webhook/control"
 	"github.com/netproxy/netproxy/webhook/inject"
 	"github.com/netproxy/netproxy/webhook/selection"
 	"github.com/netproxy/netproxy/xds"
@@ -78,16 +78,12 @@ func (s *server) mutateEphemeral(ctx context.Context, pod *corev1.Pod, namespace
 
 // carried are the inputs of the policy that the pod was created with. If that is gone, what does not depend on it still counts.
 func (s *server) carried(ctx context.Context, pod *corev1.Pod, namespace string) (inject.Inputs, error) {
-	ref := xds.PolicyRef{Kind: pod.Labels[v1alpha1.LabelPolicyKind], Namespace: namespace, Name: pod.Labels[v1alpha1.LabelPolicy]}
-	var policy v1alpha1.Policy = &v1alpha1.EgressPolicy{}
-	if ref.Kind == v1alpha1.KindClusterEgressPolicy {
-		policy, ref.Namespace = &v1alpha1.ClusterEgressPolicy{}, ""
-	}
-	err := s.reader.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, policy)
-	if client.IgnoreNotFound(err) != nil {
-		return inject.Inputs{}, fmt.Errorf("read %s: %w", ref, err)
-	}
+	ref := control.Carried(pod.Labels, namespace)
+	policy, err := control.Policy(ctx, s.reader, ref)
 	if err != nil {
+		return inject.Inputs{}, err
+	}
+	if policy == nil {
 		return inject.Inputs{Ref: ref, Spec: &v1alpha1.EgressPolicySpec{}, Images: s.Images}, nil
 	}
 	return s.inputs(ctx, policy, namespace)

@@ -191,7 +191,7 @@ func (t *targets) facts(ctx context.Context, policy v1alpha1.Policy, state mitm.
 		return facts, err
 	}
 	for i := range secrets {
-		if state.Next != nil && !trusts(secrets[i].Annotations, state.Next.Root()) {
+		if state.Next != nil && !trusts(secrets[i].Annotations, mitm.Fingerprint(state.Next.Root())) {
 			facts.BundlesWithoutNext++
 		}
 		if state.Previous != nil && secrets[i].Annotations[v1alpha1.AnnotationIssuer] == mitm.Fingerprint(state.Previous) {
@@ -199,30 +199,19 @@ func (t *targets) facts(ctx context.Context, policy v1alpha1.Policy, state mitm.
 		}
 	}
 	for i := range pods {
-		if state.Next != nil && alive(&pods[i]) && !trusts(pods[i].Annotations, state.Next.Root()) {
+		if state.Next != nil && alive(&pods[i]) && !trusts(pods[i].Annotations, mitm.Fingerprint(state.Next.Root())) {
 			facts.PodsWithoutNext++
 		}
 	}
 	return facts, nil
 }
 
-func trusts(annotations map[string]string, ca *x509.Certificate) bool {
-	return slices.Contains(strings.Split(annotations[v1alpha1.AnnotationTrusted], ","), mitm.Fingerprint(ca))
+// trusts says whether a Secret or pod with the annotations holds the CA of the fingerprint.
+func trusts(annotations map[string]string, fingerprint string) bool {
+	return slices.Contains(strings.Split(annotations[v1alpha1.AnnotationTrusted], ","), fingerprint)
 }
 
 // removeAuthority deletes a generated CA that signs nothing any more: a key that is not needed is only a risk.
 func (t *targets) removeAuthority(ctx context.Context, ref xds.PolicyRef) error {
-	key := caKey(t.Namespace, ref)
-	known := metadata("Secret")
-	if err := t.Get(ctx, key, known); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	if known.Labels[v1alpha1.LabelManaged] != "true" {
-		return nil
-	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	if err := t.Delete(ctx, secret); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete the CA %s: %w", key, err)
-	}
-	return nil
+	return t.deleteManaged(ctx, caKey(t.Namespace, ref))
 }

@@ -43,7 +43,7 @@ func (t *targets) terminate(ctx context.Context, policy v1alpha1.Policy, target 
 		}
 		return reconcile.Result{RequeueAfter: podsLinger}, nil
 	}
-	if err := t.deleteSecret(ctx, target); err != nil {
+	if err := t.deleteManaged(ctx, target.SecretKey()); err != nil {
 		return reconcile.Result{}, err
 	}
 	t.board.forgetTarget(target)
@@ -87,17 +87,17 @@ func (t *targets) withdraw(ctx context.Context, target Target) (reconcile.Result
 		return reconcile.Result{RequeueAfter: podsLinger}, nil
 	}
 	t.board.forgetTarget(target)
-	return reconcile.Result{}, t.deleteSecret(ctx, target)
+	return reconcile.Result{}, t.deleteManaged(ctx, target.SecretKey())
 }
 
-func (t *targets) deleteSecret(ctx context.Context, target Target) error {
-	key := target.SecretKey()
+// deleteManaged deletes a Secret of netproxy's. One that only has its name is somebody else's.
+func (t *targets) deleteManaged(ctx context.Context, key client.ObjectKey) error {
 	known := metadata("Secret")
 	if err := t.Get(ctx, key, known); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	if known.Labels[v1alpha1.LabelManaged] != "true" {
-		return nil // somebody else's, by its name alone
+		return nil
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	if err := t.Delete(ctx, secret); err != nil && !apierrors.IsNotFound(err) {

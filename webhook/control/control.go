@@ -68,13 +68,17 @@ func Setup(ctx context.Context, mgr manager.Manager, options Options) error {
 	return nil
 }
 
-// policy is nil if it does not exist.
 func (c *cluster) policy(ctx context.Context, ref xds.PolicyRef) (v1alpha1.Policy, error) {
+	return Policy(ctx, c.Reader, ref)
+}
+
+// Policy is nil if it does not exist.
+func Policy(ctx context.Context, reader client.Reader, ref xds.PolicyRef) (v1alpha1.Policy, error) {
 	var policy v1alpha1.Policy = &v1alpha1.EgressPolicy{}
 	if ref.Kind == v1alpha1.KindClusterEgressPolicy {
 		policy = &v1alpha1.ClusterEgressPolicy{}
 	}
-	err := c.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, policy)
+	err := reader.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, policy)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -92,11 +92,10 @@ func (p *pods) Reconcile(ctx context.Context, key types.NamespacedName) (reconci
 	if err := p.bumpAgain(ctx, &pod, want.Revision, &state); err != nil {
 		return reconcile.Result{}, err
 	}
-	if was := p.board.pod(key); was.For != state.For || was.Rejected != state.Rejected || was.Unreachable != state.Unreachable {
-		p.board.setPod(key, state)
+	was := p.board.pod(key)
+	p.board.setPod(key, state)
+	if was.For != state.For || was.Rejected != state.Rejected || was.Unreachable != state.Unreachable {
 		p.board.wake(target.Ref())
-	} else {
-		p.board.setPod(key, state)
 	}
 	return reconcile.Result{RequeueAfter: after}, nil
 }
@@ -144,11 +143,16 @@ func (p *pods) annotate(ctx context.Context, pod *corev1.Pod, value string) erro
 }
 
 func targetOfPod(pod *corev1.Pod) Target {
-	kind, name := pod.Labels[v1alpha1.LabelPolicyKind], pod.Labels[v1alpha1.LabelPolicy]
-	if kind == v1alpha1.KindClusterEgressPolicy {
-		return targetOf(xds.PolicyRef{Kind: kind, Name: name}, pod.Namespace)
+	return targetOf(Carried(pod.Labels, pod.Namespace), pod.Namespace)
+}
+
+// Carried is the policy that an injected pod with these labels carries.
+func Carried(labels map[string]string, namespace string) xds.PolicyRef {
+	ref := xds.PolicyRef{Kind: labels[v1alpha1.LabelPolicyKind], Namespace: namespace, Name: labels[v1alpha1.LabelPolicy]}
+	if ref.Kind == v1alpha1.KindClusterEgressPolicy {
+		ref.Namespace = ""
 	}
-	return targetOf(xds.PolicyRef{Kind: kind, Namespace: pod.Namespace, Name: name}, pod.Namespace)
+	return ref
 }
 
 func proxyStarted(pod *corev1.Pod) bool {

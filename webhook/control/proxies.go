@@ -51,7 +51,7 @@ func (p *proxies) ask(ctx context.Context, pod *corev1.Pod, want Outcome, before
 	if err != nil {
 		return Observation{Unreachable: err.Error()}
 	}
-	out := Observation{ConfigRevision: stats["listener_manager.lds.version_text"], SecretVersions: map[string]string{}, Refusals: refusals(stats)}
+	out := Observation{ConfigRevision: stats[xds.ListenersVersion], SecretVersions: map[string]string{}, Refusals: refusals(stats)}
 	for stat := range want.SecretVersions {
 		out.SecretVersions[stat] = stats[stat]
 	}
@@ -151,65 +151,18 @@ func (p *proxies) stats(ctx context.Context, base string) (map[string]string, er
 	if err != nil {
 		return nil, err
 	}
-	return parseStats(body)
-}
-
-// parseStats reads Envoy's /stats?format=json.
-func parseStats(body []byte) (map[string]string, error) {
-	var page struct {
-		Stats []struct {
-			Name  string `json:"name"`
-			Value any    `json:"value"`
-		} `json:"stats"`
-	}
-	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, fmt.Errorf("read the proxy's stats: %w", err)
-	}
-	out := make(map[string]string, len(page.Stats))
-	for _, s := range page.Stats {
-		out[s.Name] = fmt.Sprint(s.Value)
-	}
-	return out, nil
+	return xds.ParseStats(body)
 }
 
 // reason is why Envoy refused a part. It keeps the reason for listeners only; of the rest it counts.
 func (p *proxies) reason(ctx context.Context, base, part string) string {
 	body, err := p.get(ctx, base+xds.StatusRejected)
 	if err == nil {
-		if reason := parseRejected(body); reason != "" {
-			return reason
+		if reason := xds.ParseRejected(body); reason != "" {
+			return shorten(reason)
 		}
 	}
 	return "Envoy refused an update of " + part + ", and tells no reason for it"
-}
-
-// parseRejected reads the listeners' error states out of Envoy's /config_dump.
-func parseRejected(body []byte) string {
-	var page struct {
-		Configs []struct {
-			Name       string `json:"name"`
-			ErrorState struct {
-				Details string `json:"details"`
-			} `json:"error_state"`
-		} `json:"configs"`
-	}
-	if json.Unmarshal(body, &page) != nil {
-		return ""
-	}
-	for _, c := range page.Configs {
-		if details := c.ErrorState.Details; details != "" {
-			return shorten(c.Name + ": " + reasonOf(details))
-		}
-	}
-	return ""
-}
-
-// reasonOf leaves out the message that Envoy prints before what is wrong with it.
-func reasonOf(details string) string {
-	if at := strings.LastIndex(details, "\n: "); at >= 0 && at+3 < len(details) {
-		return details[at+3:]
-	}
-	return details
 }
 
 func shorten(reason string) string {

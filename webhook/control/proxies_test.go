@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/netproxy/netproxy/xds"
 )
 
 // page is what Envoy 1.40.0 answered with hack/demo.yaml; "bad" after a listener with a prefix of 999 bits was put in.
@@ -26,7 +28,7 @@ func TestParseStats(t *testing.T) {
 		"good-revision.json": {"listener_manager.lds.version_text": "d9a5ed9f547f9255", "listener_manager.lds.update_rejected": "0", "sds.3ff66f0bd37bbefd.version_text": "bf9d73f7e343451a"},
 		"bad-revision.json":  {"listener_manager.lds.version_text": "d9a5ed9f547f9255", "listener_manager.lds.update_rejected": "1", "sds.3ff66f0bd37bbefd.version_text": "bf9d73f7e343451a"},
 	} {
-		stats, err := parseStats(page(t, name))
+		stats, err := xds.ParseStats(page(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +40,7 @@ func TestParseStats(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	if _, err := parseStats([]byte("<html>")); err == nil {
+	if _, err := xds.ParseStats([]byte("<html>")); err == nil {
 		t.Error("a page that is none is taken for one")
 	}
 }
@@ -46,7 +48,7 @@ func TestParseStats(t *testing.T) {
 // stats are those of Envoy's own page, with some of them changed.
 func stats(t *testing.T, name string, changes map[string]string) map[string]string {
 	t.Helper()
-	out, err := parseStats(page(t, name))
+	out, err := xds.ParseStats(page(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,17 +93,17 @@ func TestRefusedPart(t *testing.T) {
 }
 
 func TestParseRejected(t *testing.T) {
-	if got := parseRejected(page(t, "good-rejected.json")); got != "" {
+	if got := shorten(xds.ParseRejected(page(t, "good-rejected.json"))); got != "" {
 		t.Errorf("nothing was refused, and yet: %q", got)
 	}
-	got := parseRejected(page(t, "bad-rejected.json"))
+	got := shorten(xds.ParseRejected(page(t, "bad-rejected.json")))
 	if !strings.HasPrefix(got, "redirect.v4: Proto constraint validation failed") || !strings.Contains(got, "PrefixLen: value must be less than or equal to 128") {
 		t.Errorf("the reason is %q", got)
 	}
 	if strings.Contains(got, "dns_cache_config {") {
 		t.Errorf("the reason has the configuration in it: %q", got)
 	}
-	long := parseRejected([]byte(`{"configs":[{"name":"l","error_state":{"details":"` + strings.Repeat("ü", maxReason) + `"}}]}`))
+	long := shorten(xds.ParseRejected([]byte(`{"configs":[{"name":"l","error_state":{"details":"` + strings.Repeat("ü", maxReason) + `"}}]}`)))
 	if len(long) > maxReason || !utf8.ValidString(long) || len(long) < maxReason-3 {
 		t.Errorf("%d bytes, valid: %v", len(long), utf8.ValidString(long))
 	}
@@ -135,10 +137,10 @@ func FuzzPages(f *testing.F) {
 	}
 	f.Add([]byte(`{"configs":[{"name":"x","error_state":{"details":"a\n: "}}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if _, err := parseStats(body); err == nil && len(body) == 0 {
+		if _, err := xds.ParseStats(body); err == nil && len(body) == 0 {
 			t.Error("nothing is taken for stats")
 		}
-		if reason := parseRejected(body); len(reason) > maxReason || !utf8.ValidString(reason) {
+		if reason := shorten(xds.ParseRejected(body)); len(reason) > maxReason || !utf8.ValidString(reason) {
 			t.Errorf("a reason of %d bytes, valid: %v", len(reason), utf8.ValidString(reason))
 		}
 		if serial, err := parseLeaf(body, "abc"); err != nil && serial != "" {

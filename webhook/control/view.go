@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,7 +93,7 @@ func (v *view) countProxy(t *tally, pod *corev1.Pod) {
 	name := pod.Namespace + "/" + pod.Name
 	want, known := v.outcomes[pod.Namespace]
 	state := v.states[client.ObjectKeyFromObject(pod)]
-	if known && want.Issuer != "" && !slices.Contains(strings.Split(pod.Annotations[v1alpha1.AnnotationTrusted], ","), want.Issuer) {
+	if known && want.Issuer != "" && !trusts(pod.Annotations, want.Issuer) {
 		t.distrust = append(t.distrust, name)
 	}
 	switch {

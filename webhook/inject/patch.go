@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,25 +71,16 @@ func (p *patcher) entries(path string, was, is map[string]string) {
 		p.add(path, is)
 		return
 	}
-	for _, key := range sortedKeys(is) {
+	for _, key := range slices.Sorted(maps.Keys(is)) {
 		if old, ok := was[key]; !ok || old != is[key] {
 			p.add(path+"/"+escape(key), is[key])
 		}
 	}
-	for _, key := range sortedKeys(was) {
+	for _, key := range slices.Sorted(maps.Keys(was)) {
 		if _, ok := is[key]; !ok {
 			p.remove(path + "/" + escape(key))
 		}
 	}
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func escape(key string) string {

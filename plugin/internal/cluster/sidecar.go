@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,49 +74,21 @@ func (c *Client) Sidecar(ctx context.Context, pod *corev1.Pod) Sidecar {
 }
 
 func (s *Sidecar) read(revision, rejected, certs []byte) {
-	var stats struct {
-		Stats []struct {
-			Name  string `json:"name"`
-			Value any    `json:"value"`
-		} `json:"stats"`
-	}
-	if s.Err = json.Unmarshal(revision, &stats); s.Err != nil {
-		s.Err = fmt.Errorf("reading what the proxy runs: %w", s.Err)
+	stats, err := xds.ParseStats(revision)
+	if s.Err = err; err != nil {
 		return
 	}
-	for _, stat := range stats.Stats {
-		switch value := fmt.Sprint(stat.Value); {
-		case stat.Name == "listener_manager.lds.version_text":
-			s.Revision = value
-		case strings.HasSuffix(stat.Name, ".update_rejected") && value != "0" && s.Rejected == "":
-			s.Rejected = "an update of " + strings.TrimSuffix(stat.Name, ".update_rejected")
+	s.Revision = stats[xds.ListenersVersion]
+	for _, name := range slices.Sorted(maps.Keys(stats)) {
+		if part, ok := strings.CutSuffix(name, ".update_rejected"); ok && stats[name] != "0" {
+			s.Rejected = "an update of " + part
+			break
 		}
 	}
-	if reason := rejection(rejected); reason != "" {
+	if reason := xds.ParseRejected(rejected); reason != "" {
 		s.Rejected = reason
 	}
 	s.Certificates = certificates(certs)
-}
-
-// rejection is the reason in Envoy's /config_dump of listeners.
-func rejection(body []byte) string {
-	var page struct {
-		Configs []struct {
-			Name  string `json:"name"`
-			Error struct {
-				Details string `json:"details"`
-			} `json:"error_state"`
-		} `json:"configs"`
-	}
-	if json.Unmarshal(body, &page) != nil {
-		return ""
-	}
-	for _, config := range page.Configs {
-		if config.Error.Details != "" {
-			return config.Name + ": " + config.Error.Details
-		}
-	}
-	return ""
 }
 
 // certificates are those with a key, in Envoy's /certs; the rest is what it trusts.
