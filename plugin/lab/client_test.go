@@ -137,7 +137,7 @@ func TestSplitRecords(t *testing.T) {
 }
 
 func TestWorld(t *testing.T) {
-	w, err := newWorld(4, 6)
+	w, err := NewWorld()
 	if err != nil {
 		t.Fatal(err)
 	}

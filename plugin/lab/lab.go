@@ -71,12 +71,12 @@ func (l *Lab) build(ctx context.Context) error {
 	if l.IPv6 {
 		families = append(families, 6)
 	}
-	world, err := newWorld(families...)
+	ca, err := NewAuthority()
 	if err != nil {
 		return err
 	}
-	l.World = world
-	l.Ledger.owners = world.Owners
+	l.World = newWorld(ca, families...)
+	l.Ledger.owners = l.World.Owners
 	servers, err := startServers(ctx, l.World, l.Ledger, l.Resolvers())
 	l.servers = append(l.servers, servers...)
 	if err != nil {

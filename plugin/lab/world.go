@@ -12,7 +12,7 @@ import (
 // World says who lives where on the lab's Internet: names, their addresses and
 // the certificates that follow from them. It is safe for concurrent use.
 type World struct {
-	ca *authority
+	ca *Authority
 
 	mu        sync.RWMutex
 	names     map[string][]netip.Addr
@@ -34,16 +34,18 @@ var (
 )
 
 // NewWorld is an Internet with both families that nobody serves yet.
-func NewWorld() (*World, error) { return newWorld(4, 6) }
-
-func newWorld(families ...int) (*World, error) {
-	ca, err := newAuthority()
+func NewWorld() (*World, error) {
+	ca, err := NewAuthority()
 	if err != nil {
 		return nil, err
 	}
+	return newWorld(ca, 4, 6), nil
+}
+
+func newWorld(ca *Authority, families ...int) *World {
 	w := &World{ca: ca, families: families}
 	w.Reset()
-	return w, nil
+	return w
 }
 
 // Reset forgets all names and overrides.
@@ -55,7 +57,7 @@ func (w *World) Reset() {
 
 // CAPEM is the certificate of the authority that signs the upstreams'
 // certificates. The proxy has to trust it.
-func (w *World) CAPEM() []byte { return w.ca.certPEM }
+func (w *World) CAPEM() []byte { return w.ca.CertificatePEM() }
 
 // Add gives name (an exact name, or "*.x" for everything below x) its
 // addresses; without addresses it gets one of 198.51.100.0/24 or 192.0.2.0/24
