@@ -41,6 +41,9 @@ const (
 	LabelPolicyKind = Group + "/policy-kind"
 	// LabelManaged with value "true" is on every Secret and ConfigMap that netproxy writes.
 	LabelManaged = Group + "/managed"
+	// LabelProbe with value "true" is on probe pods and on their Secrets, so that what an interrupted probe left is found. Probe pods
+	// have no LabelPolicy: they are none of the policy's pods.
+	LabelProbe = Group + "/probe"
 )
 
 // Annotations.
@@ -60,6 +63,9 @@ const (
 	// AnnotationTrusted is on the policy's Secret, and copied to pods at admission: the short fingerprints of the policy's CAs,
 	// comma-separated. The pod trusts these, and perhaps younger ones too.
 	AnnotationTrusted = Group + "/trusted-cas"
+	// AnnotationProbe makes a pod a probe of the policy that it names, as Kind/name, whatever the policy's selectors say. It is fixed
+	// when the pod is created, by somebody who may update that policy.
+	AnnotationProbe = Group + "/probe"
 )
 
 // Annotations of the Secret that holds a rendered policy.
@@ -109,6 +115,13 @@ func SecretName(kind, policy string) string {
 func IsSecretName(name string) bool {
 	return strings.HasPrefix(name, secretPrefix) || strings.HasPrefix(name, clusterSecretPrefix)
 }
+
+// ProbePrefix begins the name of every probe pod. The Secret with the probe's configuration has the pod's own name: the prefix keeps
+// it apart from all Secrets that others have. 30-fence.yaml has it too, nobody runs commands in pods of such a name.
+const ProbePrefix = "netproxy-probe-"
+
+// ProbeLabSecretName is the Secret from which a probe pod takes what it attacks with.
+func ProbeLabSecretName(pod string) string { return pod + "-lab" }
 
 // Prefixes of the names of Secrets in netproxy's own namespace that hold the CAs of policies.
 const (

@@ -30,8 +30,8 @@ const (
 
 // Images are what the injected containers run.
 type Images struct {
-	// Init is netproxy-init's, Proxy is Envoy's.
-	Init, Proxy string
+	// Init is netproxy-init's, Proxy is Envoy's, CLI has the plugin and is what probe pods run.
+	Init, Proxy, CLI string
 	// PullPolicy is theirs; empty is IfNotPresent.
 	PullPolicy corev1.PullPolicy
 }
@@ -55,6 +55,17 @@ type Inputs struct {
 	// Revision is that of the policy's Secret, and TrustedCAs are its CAs; both are empty if the Secret is not there yet.
 	Revision   string
 	TrustedCAs []string
+	// Probe is the pod's name if it is a probe of the policy: then it gets the configuration in the Secret of its own name in place of
+	// the policy's, and its container. Empty for all other pods.
+	Probe string
+}
+
+// secret is the one with the sidecar's configuration.
+func (in *Inputs) secret() string {
+	if in.Probe != "" {
+		return in.Probe
+	}
+	return v1alpha1.SecretName(in.Ref.Kind, in.Ref.Name)
 }
 
 func (in *Inputs) uid() int64 {
@@ -74,6 +85,9 @@ func Pod(pod *corev1.Pod, in Inputs) (*corev1.Pod, field.ErrorList) {
 	strip(out, &in)
 	if errs := refuse(out, &in); len(errs) > 0 {
 		return nil, errs
+	}
+	if in.Probe != "" {
+		out.Spec.Containers = []corev1.Container{probeContainer(&in)}
 	}
 	slots := trustSlots(&out.Spec, &in)
 	for i := range out.Spec.InitContainers {
@@ -103,10 +117,16 @@ func mark(pod *corev1.Pod, in *Inputs) {
 		}
 		(*m)[key] = value
 	}
-	set(&pod.Labels, v1alpha1.LabelPolicy, in.Ref.Name)
-	set(&pod.Labels, v1alpha1.LabelPolicyKind, in.Ref.Kind)
 	delete(pod.Annotations, v1alpha1.AnnotationTrusted)
 	delete(pod.Annotations, v1alpha1.AnnotationRevision)
+	if in.Probe != "" {
+		delete(pod.Labels, v1alpha1.LabelPolicy)
+		delete(pod.Labels, v1alpha1.LabelPolicyKind)
+		set(&pod.Labels, v1alpha1.LabelProbe, probeLabelled)
+		return
+	}
+	set(&pod.Labels, v1alpha1.LabelPolicy, in.Ref.Name)
+	set(&pod.Labels, v1alpha1.LabelPolicyKind, in.Ref.Kind)
 	if len(in.TrustedCAs) > 0 {
 		set(&pod.Annotations, v1alpha1.AnnotationTrusted, strings.Join(in.TrustedCAs, ","))
 	}

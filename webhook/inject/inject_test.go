@@ -37,11 +37,15 @@ func read(t *testing.T, file string) (Inputs, *corev1.Pod) {
 		}
 	}
 	v1alpha1.SetDefaults(&policy.Spec)
-	return Inputs{
+	in := Inputs{
 		Ref: xds.PolicyRef{Kind: policy.Kind, Namespace: policy.Namespace, Name: policy.Name}, Spec: &policy.Spec,
 		Resources: policy.Spec.Proxy.Resources.Over(v1alpha1.DefaultResources(&policy.Spec)),
-		Images:    Images{Init: "init:1", Proxy: "envoy:1"}, UID: MinPodUID + 7, Revision: "r1", TrustedCAs: []string{"aa", "bb"},
-	}, &pod
+		Images:    Images{Init: "init:1", Proxy: "envoy:1", CLI: "cli:1"}, UID: MinPodUID + 7, Revision: "r1", TrustedCAs: []string{"aa", "bb"},
+	}
+	if IsProbe(&pod) {
+		in.Probe = pod.Name
+	}
+	return in, &pod
 }
 
 func inputs(t *testing.T) []string {

@@ -25,8 +25,12 @@ func Patch(pod, injected *corev1.Pod) []Operation {
 	p.entries("/metadata/annotations", pod.Annotations, injected.Annotations)
 	// Containers first, while their indices are those of the request.
 	userInits := p.initContainers(pod, injected)
-	for i := range pod.Spec.Containers {
-		p.container("/spec/containers/"+strconv.Itoa(i), &pod.Spec.Containers[i], &injected.Spec.Containers[i])
+	if IsProbe(injected) {
+		p.add("/spec/containers", injected.Spec.Containers) // whole: nothing of the user's is left
+	} else {
+		for i := range pod.Spec.Containers {
+			p.container("/spec/containers/"+strconv.Itoa(i), &pod.Spec.Containers[i], &injected.Spec.Containers[i])
+		}
 	}
 	for at, was := range userInits {
 		p.container("/spec/initContainers/"+strconv.Itoa(at), was, &injected.Spec.InitContainers[at])

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -29,7 +30,10 @@ func TestPatch(t *testing.T) {
 
 func checkPatch(t *testing.T, name string, pod, want *corev1.Pod) {
 	t.Helper()
-	raw := withUnknown(t, pod)
+	raw, kept := withUnknown(t, pod, "spec", "containers"), withUnknown(t, want, "spec", "containers")
+	if IsProbe(want) {
+		kept = withUnknown(t, want, "spec") // nothing of the user's container is left
+	}
 	body, err := json.Marshal(Patch(pod, want))
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +46,7 @@ func checkPatch(t *testing.T, name string, pod, want *corev1.Pod) {
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, body)
 	}
-	if !jsonpatch.Equal(patched, withUnknown(t, want)) {
+	if !jsonpatch.Equal(patched, kept) {
 		var got corev1.Pod
 		if err := json.Unmarshal(patched, &got); err != nil {
 			t.Fatal(err)
@@ -52,7 +56,7 @@ func checkPatch(t *testing.T, name string, pod, want *corev1.Pod) {
 }
 
 // withUnknown adds fields of a Kubernetes to come.
-func withUnknown(t *testing.T, pod *corev1.Pod) []byte {
+func withUnknown(t *testing.T, pod *corev1.Pod, where ...string) []byte {
 	t.Helper()
 	raw, err := json.Marshal(pod)
 	if err != nil {
@@ -63,9 +67,13 @@ func withUnknown(t *testing.T, pod *corev1.Pod) []byte {
 		t.Fatal(err)
 	}
 	spec := tree["spec"].(map[string]any)
-	spec["fieldOfTomorrow"] = map[string]any{"x": 1.0}
-	for _, c := range spec["containers"].([]any) {
-		c.(map[string]any)["fieldOfTomorrow"] = "y"
+	if slices.Contains(where, "spec") {
+		spec["fieldOfTomorrow"] = map[string]any{"x": 1.0}
+	}
+	if slices.Contains(where, "containers") {
+		for _, c := range spec["containers"].([]any) {
+			c.(map[string]any)["fieldOfTomorrow"] = "y"
+		}
 	}
 	out, err := json.Marshal(tree)
 	if err != nil {

@@ -14,7 +14,10 @@ import (
 // refuse lists what makes a pod impossible to protect.
 func refuse(pod *corev1.Pod, in *Inputs) field.ErrorList {
 	root := field.NewPath("spec")
-	errs := refusePodFields(&pod.Spec, in, root)
+	errs := append(refuseProbe(pod, in), refusePodFields(&pod.Spec, in, root)...)
+	if in.Probe != "" {
+		return append(errs, SecretReferences(pod, nil)...) // no volume or container of the user's is left
+	}
 	for i := range pod.Spec.Volumes {
 		errs = append(errs, refuseVolume(&pod.Spec.Volumes[i], root.Child("volumes").Index(i))...)
 	}

@@ -52,7 +52,7 @@ const altered = "differs from what netproxy injects: another webhook changed it;
 func compare(want, got *corev1.Pod) field.ErrorList {
 	var errs field.ErrorList
 	root := field.NewPath("spec")
-	for _, label := range []string{v1alpha1.LabelPolicy, v1alpha1.LabelPolicyKind} {
+	for _, label := range fixedLabels(want) {
 		if want.Labels[label] != got.Labels[label] {
 			errs = append(errs, field.Invalid(field.NewPath("metadata", "labels").Key(label), got.Labels[label], altered))
 		}
@@ -60,6 +60,15 @@ func compare(want, got *corev1.Pod) field.ErrorList {
 	errs = append(errs, compareContainers(want.Spec.InitContainers, got.Spec.InitContainers, root.Child("initContainers"))...)
 	errs = append(errs, compareContainers(want.Spec.Containers, got.Spec.Containers, root.Child("containers"))...)
 	return append(errs, compareVolumes(want.Spec.Volumes, got.Spec.Volumes, root.Child("volumes"))...)
+}
+
+// fixedLabels are netproxy's on the pod. Others may have the probes' on pods of their own, where it says nothing.
+func fixedLabels(pod *corev1.Pod) []string {
+	out := []string{v1alpha1.LabelPolicy, v1alpha1.LabelPolicyKind}
+	if IsProbe(pod) {
+		out = append(out, v1alpha1.LabelProbe)
+	}
+	return out
 }
 
 // compareContainers wants the same containers in the same order: what runs before the packet filter is not filtered.

@@ -19,14 +19,16 @@ const (
 	volumeTrust  = "netproxy-trust"
 	volumeBinary = "netproxy-bin"
 	volumeDNS    = "netproxy-dns"
+	volumeLab    = "netproxy-lab"
+	volumeTemp   = "netproxy-tmp"
 )
 
 func volumeNames() []string {
-	return []string{volumeConfig, volumeTLS, volumeBundle, volumeRun, volumeTrust, volumeBinary, volumeDNS}
+	return []string{volumeConfig, volumeTLS, volumeBundle, volumeRun, volumeTrust, volumeBinary, volumeDNS, volumeLab, volumeTemp}
 }
 
 func volumes(in *Inputs, slots trust) []corev1.Volume {
-	secret := v1alpha1.SecretName(in.Ref.Kind, in.Ref.Name)
+	secret := in.secret()
 	out := []corev1.Volume{
 		// Whole: credentials that the policy will have later are keys that nobody knows yet.
 		projected(volumeConfig, secret, nil),
@@ -35,6 +37,9 @@ func volumes(in *Inputs, slots trust) []corev1.Volume {
 	}
 	if len(slots.images) > 0 {
 		out = append(out, projected(volumeBundle, secret, nil, v1alpha1.BundleKey), emptyDir(volumeBinary))
+	}
+	if in.Probe != "" {
+		out = append(out, projected(volumeLab, v1alpha1.ProbeLabSecretName(in.Probe), nil), emptyDir(volumeTemp))
 	}
 	return out
 }
