@@ -121,6 +121,7 @@ func loadPolicies(s *shell, names []string) ([]v1alpha1.Policy, error) {
 			continue
 		}
 		for _, w := range warnings {
+			s.advised.first(w.String())
 			s.warn("%s: %s", policyTitle(p), w)
 		}
 	}

@@ -27,6 +27,12 @@ func (f *fakeAPI) setStatus(status, reason, message string, inSync int64) {
 	}
 }
 
+// rolledOut is the part of the Deployment's controller.
+func (f *fakeAPI) rolledOut(path string) {
+	object := f.objects[path]
+	object.Object["status"] = map[string]any{"observedGeneration": object.GetGeneration(), "replicas": int64(1), "updatedReplicas": int64(1), "availableReplicas": int64(1)}
+}
+
 // steps lets the controller do one step at each look at the policy.
 func (f *fakeAPI) steps(steps ...func()) {
 	at := 0
@@ -92,9 +98,11 @@ func TestApply(t *testing.T) {
 				func() { api.setStatus("False", "PodsUnprotected", "1 pods run without the proxy", 1) },
 				func() { api.setStatus("False", "PodsUnprotected", "1 pods run without the proxy", 1) },
 				func() { api.setStatus("True", "InSync", "all 2 pods run the newest configuration", 2) },
+				func() { api.rolledOut(agentDeploy) },
 			}
 		}, "egresspolicy.netproxy.dev/agent configured\n", warning + diff + concerns + `  restarting deployment/agent in namespace demo
   PodsUnprotected: 1 pods run without the proxy
+  deployment/agent: 0 of 1 pods are new and available
 ✓ EgressPolicy demo/agent: all 2 pods run the newest configuration (revision rev1)
 `, ExitGood},
 		{"rejected", nil, func(api *fakeAPI) []func() {

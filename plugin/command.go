@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,17 @@ type shell struct {
 	// kube are kubectl's flags, client what came of them, nil until a verb needs it.
 	kube   *cluster.Flags
 	client *cluster.Client
+	// advised is what people were told already: the API server repeats what this program knows itself.
+	advised *advised
+}
+
+// advised is safe for concurrent use.
+type advised struct{ sync.Map }
+
+// first says whether a text is new.
+func (a *advised) first(text string) bool {
+	_, known := a.LoadOrStore(text, true)
+	return !known
 }
 
 // IOStreams are the standard streams, as kubectl's commands have them.
@@ -60,7 +72,7 @@ func NewCommand(streams IOStreams, version string) *cobra.Command {
 }
 
 func newShell(streams IOStreams, version string, args []string) *shell {
-	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, wait: sleep, rand: rand.Reader, env: os.LookupEnv, kube: &cluster.Flags{}}
+	return &shell{IOStreams: streams, version: version, args: args, now: time.Now, wait: sleep, rand: rand.Reader, env: os.LookupEnv, kube: &cluster.Flags{}, advised: &advised{}}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -128,6 +128,7 @@ func (o *createOptions) run(ctx context.Context, s *shell) error {
 		return problems{"the policy would be invalid", lines}
 	}
 	for _, w := range warnings {
+		s.advised.first(w.String())
 		s.warn("%s", withOrigin(composed.Origins.Of(w.Field), w.String()))
 	}
 	if o.DryRun == "client" {

@@ -16,12 +16,14 @@ import (
 
 // runningPod is a pod, with what its Envoy runs and what it should run.
 type runningPod struct {
-	name    string
+	name string
+	// waits is the phase of a pod whose proxy cannot be asked yet.
+	waits   string
 	sidecar cluster.Sidecar
 	// wanted is the configuration of the policy's Secret, rendered what this program makes of the policy: they differ if
 	// the Secret is behind, or made by another version.
 	wanted   string
-	rendered map[string]bool
+	rendered map[string]xds.Families
 	// privateCAs are part of a rendering, and not known here.
 	privateCAs bool
 }
@@ -44,7 +46,7 @@ func (o *explainOptions) find(ctx context.Context, s *shell) (*chosen, *runningP
 		c, err := compile(objects{where: "the cluster"}, policy, policy.GetNamespace())
 		return c, nil, err
 	}
-	pod, err := client.Pod(ctx, client.Namespace, o.target.name)
+	pod, err := readPod(ctx, client, client.Namespace, o.target.name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,6 +59,15 @@ func (o *explainOptions) find(ctx context.Context, s *shell) (*chosen, *runningP
 		return nil, nil, err
 	}
 	return c, look(ctx, client, pod, c), ctx.Err()
+}
+
+// readPod reads a pod of the namespace that is meant.
+func readPod(ctx context.Context, client *cluster.Client, namespace, name string) (*corev1.Pod, error) {
+	pod, err := client.Pod(ctx, namespace, name)
+	if cluster.IsNotFound(err) {
+		return nil, fmt.Errorf("there is no pod %s in namespace %s: see kubectl get pods -n %s", name, namespace, namespace)
+	}
+	return pod, err
 }
 
 // policyOfPod is the one that was fixed when the pod was created.
@@ -89,7 +100,12 @@ func noProxy(ctx context.Context, client *cluster.Client, pod *corev1.Pod) error
 }
 
 func look(ctx context.Context, client *cluster.Client, pod *corev1.Pod, c *chosen) *runningPod {
-	out := &runningPod{name: pod.Namespace + "/" + pod.Name, sidecar: client.Sidecar(ctx, pod), rendered: revisions(c.plan), privateCAs: len(c.spec.Trust.AdditionalCAs) > 0}
+	out := &runningPod{name: pod.Namespace + "/" + pod.Name, rendered: revisions(c.plan), privateCAs: len(c.spec.Trust.AdditionalCAs) > 0}
+	if pod.Status.Phase == corev1.PodPending {
+		out.waits = string(pod.Status.Phase)
+		return out
+	}
+	out.sidecar = client.Sidecar(ctx, pod)
 	if meta, err := client.SecretMeta(ctx, pod.Namespace, v1alpha1.SecretName(kindOf(c.policy), c.policy.GetName())); err == nil {
 		out.wanted = meta.Annotations[v1alpha1.AnnotationConfigRevision]
 	}
@@ -97,12 +113,12 @@ func look(ctx context.Context, client *cluster.Client, pod *corev1.Pod, c *chose
 }
 
 // revisions are what the plan renders to; the cluster's address families are not known here. Certificates are no part of it.
-func revisions(plan *xds.Plan) map[string]bool {
-	out := map[string]bool{}
+func revisions(plan *xds.Plan) map[string]xds.Families {
+	out := map[string]xds.Families{}
 	for _, families := range []xds.Families{xds.DualStack, xds.IPv4Only, xds.IPv6Only} {
 		files, err := plan.Render(xds.Config{Families: families, LeafCert: []byte("-"), LeafKey: xds.SecretText("-")})
 		if err == nil {
-			out[files.Revision()] = true
+			out[files.Revision()] = families
 		}
 	}
 	return out
@@ -111,10 +127,13 @@ func revisions(plan *xds.Plan) map[string]bool {
 // state is what there is to say about the pod.
 func (r *runningPod) state() (ui.Tone, string) {
 	running := r.sidecar.Revision
+	_, same := r.rendered[running]
 	switch {
+	case r.waits != "":
+		return ui.Notice, fmt.Sprintf("the proxy of pod %s does not run yet (%s)", r.name, r.waits)
 	case r.sidecar.Err != nil:
 		return ui.Notice, firstLine(r.sidecar.Err.Error())
-	case r.rendered[running]:
+	case same:
 		return ui.Good, fmt.Sprintf("pod %s runs what this policy renders (%s)", r.name, running)
 	case r.privateCAs && running == r.wanted && running != "":
 		return ui.Good, fmt.Sprintf("pod %s runs what the policy's Secret holds (%s)", r.name, running)

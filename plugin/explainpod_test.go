@@ -41,7 +41,7 @@ func TestExplainPod(t *testing.T) {
 		{"refused", "0123", "duplicate", []string{"pod/agent-0"}, "✗ pod demo/agent-0 runs 0123 and refused " + revision + ": redirect.v4: duplicate", "", 0},
 		{"policy", "", "", []string{"agent", "https://api.openai.com/"}, "✓ ALLOWED", "", 0},
 		{"no proxy", "", "", []string{"pod/agent-old"}, "", "error: pod demo/agent-old has no proxy: nothing controls what it reaches; EgressPolicy demo/agent selects it and came later: kubectl rollout restart deployment/agent -n demo\n", 1},
-		{"gone", "", "", []string{"pod/gone", "https://x.example/"}, "", "error: pods \"gone\" not found\n", 1},
+		{"gone", "", "", []string{"pod/gone", "https://x.example/"}, "", "error: there is no pod gone in namespace demo: see kubectl get pods -n demo\n", 1},
 		{"no target", "", "", []string{"https://x.example/"}, "", "error: explain what? write -f policy.yaml, the name of a policy, or pod/NAME\n", 1},
 		{"too much", "", "", []string{"agent", "GET", "https://x.example/", "more"}, "", "error: accepts at most 3 arg(s), received 4\n", 1},
 	} {

@@ -51,7 +51,11 @@ type follower struct {
 
 	last      string // what was said last
 	restarted bool
+	rolling   []rolled
 }
+
+// rolled is a workload whose pods are made anew.
+type rolled struct{ resource, namespace, name string }
 
 // run is true if every pod runs the policy, false if one cannot.
 func (f *follower) run(ctx context.Context) (good bool, err error) {
@@ -82,6 +86,9 @@ func (f *follower) run(ctx context.Context) (good bool, err error) {
 
 func (f *follower) timeout(p v1alpha1.Policy) error {
 	_, reason := readiness(p)
+	if reason == v1alpha1.ReasonInSync {
+		reason = f.last // what was restarted is not there yet
+	}
 	hint := fmt.Sprintf("see kubectl netproxy status %s%s", shortName(p), namespaceHint(f.shell))
 	if p.PolicyStatus().ObservedGeneration < f.policy.GetGeneration() {
 		hint = "netproxy itself does not answer: see kubectl netproxy check"
@@ -99,6 +106,10 @@ func (f *follower) look(ctx context.Context, p v1alpha1.Policy) (done, good bool
 	f.tellExpiry(p)
 	switch {
 	case ready.Status == "True":
+		if rolling := f.rollout(ctx); rolling != "" {
+			f.say(ui.Plain, rolling)
+			return false, false, nil
+		}
 		f.say(ui.Good, fmt.Sprintf("%s: %s (revision %s)", policyTitle(p), ready.Message, p.PolicyStatus().RenderedRevision))
 		f.tellDegraded(p)
 		return true, true, nil
@@ -113,6 +124,17 @@ func (f *follower) look(ctx context.Context, p v1alpha1.Policy) (done, good bool
 	}
 	f.say(ui.Bad, fmt.Sprintf("%s: %s: %s", policyTitle(p), ready.Reason, ready.Message))
 	return true, false, nil
+}
+
+// rollout says what is not there yet of the workloads that were restarted: the policy's status counts pods that run.
+func (f *follower) rollout(ctx context.Context) string {
+	for _, w := range f.rolling {
+		state, err := f.client.ReadRollout(ctx, w.resource, w.namespace, w.name)
+		if err == nil && !state.Done() {
+			return fmt.Sprintf("%s/%s: %d of %d pods are new and available", strings.TrimSuffix(w.resource, "s"), w.name, min(state.Updated, state.Available), state.Wanted)
+		}
+	}
+	return ""
 }
 
 // waits are the reasons that go by themselves.
@@ -204,6 +226,7 @@ func (f *follower) restartWorkloads(ctx context.Context, p v1alpha1.Policy) erro
 			if err := f.client.RestartTemplate(ctx, kind+"s", pods[i].Namespace, name, v1alpha1.AnnotationRestart, f.now().UTC().Format(time.RFC3339)); err != nil {
 				return fmt.Errorf("restarting %s: %w", workload, err)
 			}
+			f.rolling = append(f.rolling, rolled{kind + "s", pods[i].Namespace, name})
 		default:
 			left = append(left, fmt.Errorf("%s cannot be restarted from here: %s", workload, restartCommand(workload, &pods[i])))
 		}

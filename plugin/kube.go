@@ -29,7 +29,7 @@ type serverWarnings struct{ s *shell }
 
 // HandleWarningHeader implements rest.WarningHandler. 299 is the code that the API server uses (RFC 7234, section 5.5).
 func (w serverWarnings) HandleWarningHeader(code int, _ string, text string) {
-	if code == 299 && text != "" {
+	if code == 299 && text != "" && w.s.advised.first(text) {
 		w.s.warn("%s", text)
 	}
 }

@@ -76,7 +76,7 @@ func TestLogsOfPods(t *testing.T) {
 		want string
 	}{
 		{[]string{"logs", "pod/agent-old"}, "error: pod demo/agent-old has no proxy: no policy selected it when it was created\n"},
-		{[]string{"logs", "pod/gone"}, "error: pods \"gone\" not found\n"},
+		{[]string{"logs", "pod/gone"}, "error: there is no pod gone in namespace demo: see kubectl get pods -n demo\n"},
 		{[]string{"learn", "pod/agent-0"}, "error: pod/agent-0: a policy is needed here, not a pod\n"},
 	} {
 		if r := api.executeIn("", tc.args...); r.err != tc.want || r.code != ExitFailed || r.out != "" {

@@ -99,7 +99,7 @@ func (st *stream) pods(ctx context.Context) ([]corev1.Pod, error) {
 	if st.source.pod == "" {
 		return st.client.Pods(ctx, st.source.namespace, st.source.selector)
 	}
-	pod, err := st.client.Pod(ctx, st.source.namespace, st.source.pod)
+	pod, err := readPod(ctx, st.client, st.source.namespace, st.source.pod)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,9 @@ type chosen struct {
 // warn prints the advice.
 func (c *chosen) warn(s *shell) {
 	for _, w := range c.advice {
-		s.warn("%s", w)
+		if s.advised.first(w.String()) {
+			s.warn("%s", w)
+		}
 	}
 }
 
