@@ -191,7 +191,7 @@ func (d *demo) fronting(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := newFrontingReport(d.labRun, rows)
+	report := newFrontingReport(d.ref().String(), "in the local lab", d.differences, rows)
 	shown := report
 	shown.Rows = slices.DeleteFunc(slices.Clone(rows), func(r attack.Outcome) bool {
 		return r.Category != "domain fronting" && r.Result != attack.Open && !slices.Contains(attack.Bad(rows), r)

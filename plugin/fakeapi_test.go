@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
 
@@ -134,6 +135,8 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.get(w, r)
 	case http.MethodPatch:
 		f.patch(w, r)
+	case http.MethodPost:
+		f.create(w, r)
 	case http.MethodDelete:
 		f.remove(w, path)
 	default:
@@ -265,6 +268,25 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request) {
 		}
 		f.objects[path] = object
 	}
+	f.object(w, object)
+}
+
+func (f *fakeAPI) create(w http.ResponseWriter, r *http.Request) {
+	object := &unstructured.Unstructured{}
+	if err := json.NewDecoder(r.Body).Decode(&object.Object); err != nil {
+		f.fail(w, http.StatusBadRequest, "BadRequest", err.Error())
+		return
+	}
+	path := pathOf(object)
+	if _, exists := f.objects[path]; exists {
+		f.fail(w, http.StatusConflict, "AlreadyExists", path)
+		return
+	}
+	object.SetUID(types.UID("uid-of-" + object.GetName()))
+	if f.changed != nil {
+		f.changed(object)
+	}
+	f.objects[path] = object
 	f.object(w, object)
 }
 

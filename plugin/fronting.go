@@ -1,11 +1,13 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,87 +17,79 @@ import (
 
 type frontingOptions struct {
 	policyOptions
-	Local  bool
-	List   bool
-	Envoy  string
-	Only   []string
-	JUnit  string
-	Output outputFormat
+	Local bool
+	List  bool
+	Envoy string
+	Only  []string
+	JUnit string
+	// Timeout bounds a probe in the cluster.
+	Timeout time.Duration
+	Output  outputFormat
 }
 
 const frontingLong = `Attack a policy and show what got through.
 
---local builds a lab on this machine: network namespaces, the packet filter of a pod, a real Envoy with the rendered files,
-an Internet of documentation addresses that writes down what reaches it, and a DNS server. Then clients inside of the pod
-try to get around the policy. Every row checks what the client got and what arrived outside.
+A policy of the cluster, or that of a pod, is attacked in a pod that is made for it: the webhook injects it like those of the
+workload, which are not touched, and their credentials stay where they are. Inside of that pod is an Internet of its own with a
+DNS server, which writes down what reaches it; nothing leaves the pod, and it is deleted afterwards. You need to be allowed
+to update the policy, and to create pods and Secrets.
 
-A policy of the cluster, or that of a pod, is attacked in the same lab. The revision that each pod's Envoy shows is compared with
-the one that is attacked; the pods are not touched, and their credentials stay where they are.
+--local builds the same on this machine: network namespaces, the packet filter of a pod, a real Envoy with the rendered files. It
+needs Linux and Envoy 1.40, and takes policies from files too. Root is not needed where user namespaces are allowed.
 
-Exit codes: 0 nothing leaked, 1 the test could not run, 2 something leaked or an answer is not what the policy promises.
-Needs Linux, and Envoy 1.40. Root is not needed where user namespaces are allowed.`
+Clients inside of the pod try to get around the policy. Every row checks what the client got and what arrived outside.
 
-const frontingExample = `  # A policy of the cluster: its pods run what is attacked, and are left alone
-  kubectl netproxy test-fronting agent --local
+Exit codes: 0 nothing leaked, 1 the test could not run, 2 something leaked or an answer is not what the policy promises.`
 
-  # Attack the policy
-  kubectl netproxy test-fronting -f policy.yaml --local
+const frontingExample = `  # Attack a policy of the cluster, in a pod that is made for it
+  kubectl netproxy test-fronting agent
+
+  # What a pod runs, on its node
+  kubectl netproxy test-fronting pod/agent-0 -n demo
+
+  # In CI: a policy from a file, on this machine
+  kubectl netproxy test-fronting -f policy.yaml --local --junit fronting.xml
 
   # With the real credentials; they stay on this machine
   kubectl netproxy test-fronting -f policy.yaml -f secrets.yaml --local
 
-  # In CI
-  kubectl netproxy test-fronting -f policy.yaml --local -o json
-
   # One attack again
-  kubectl netproxy test-fronting -f policy.yaml --local --only front-stranger-h1`
+  kubectl netproxy test-fronting agent --only front-stranger-h1 -o json`
 
 func newFrontingCommand(s *shell) *cobra.Command {
 	o := &frontingOptions{}
 	cmd := &cobra.Command{
-		Use: "test-fronting (-f FILENAME | POLICY | pod/NAME) --local", Short: "Attack a policy, to prove that domain fronting does not work",
+		Use: "test-fronting (POLICY | pod/NAME | -f FILENAME --local)", Short: "Attack a policy, to prove that domain fronting does not work",
 		Long: frontingLong, Example: frontingExample, Args: cobra.MaximumNArgs(1), DisableFlagsInUseLine: true, ValidArgsFunction: s.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.List {
 				return o.list(s)
 			}
-			if err := o.complete(s); err != nil {
-				return err
-			}
 			if err := o.validate(args); err != nil {
 				return err
 			}
-			enter := func(ctx context.Context, s *shell) error {
-				return inLab(ctx, s, func(ctx context.Context) error { return o.run(ctx, s) })
-			}
-			if len(args) == 1 {
-				return o.fromCluster(cmd.Context(), s, args[0], enter)
-			}
-			return enter(cmd.Context(), s)
+			return o.start(cmd.Context(), s, args)
 		},
 	}
 	o.addFlags(cmd.Flags())
 	flags := cmd.Flags()
-	flags.BoolVar(&o.Local, "local", false, "attack in a lab on this machine")
+	flags.BoolVar(&o.Local, "local", false, "attack in a lab on this machine instead of a pod in the cluster")
 	flags.BoolVar(&o.List, "list", false, "list the scenarios and do nothing")
-	flags.StringVar(&o.Envoy, "envoy", "", "path of Envoy (default: $ENVOY, then envoy on the PATH)")
+	flags.StringVar(&o.Envoy, "envoy", "", "with --local: path of Envoy (default: $ENVOY, then envoy on the PATH)")
 	flags.StringVar(&o.JUnit, "junit", "", "file for the results in JUnit's format too")
 	flags.StringSliceVar(&o.Only, "only", nil, "run these scenarios only (repeatable)")
+	flags.DurationVar(&o.Timeout, "timeout", 10*time.Minute, "in the cluster: how long the pod may take")
 	addOutputFlag(cmd, &o.Output)
 	return cmd
 }
 
-func (o *frontingOptions) complete(s *shell) error {
-	if !o.Local {
-		return errors.New("only the local test exists so far: add --local")
-	}
-	var err error
-	o.Envoy, err = envoyPath(s, o.Envoy)
-	return err
-}
-
 func (o *frontingOptions) validate(args []string) error {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0 && len(o.Filenames) == 0:
+		return errors.New("attack what? write the name of a policy, pod/NAME, or -f FILENAME with --local")
+	case !o.Local && len(o.Filenames) > 0:
+		return errors.New("-f is for the lab on this machine: add --local, or apply the policy and write its name")
+	case len(args) == 0:
 		if err := o.policyOptions.validate(); err != nil {
 			return err
 		}
@@ -107,6 +101,24 @@ func (o *frontingOptions) validate(args []string) error {
 		}
 	}
 	return nil
+}
+
+// start chooses the place.
+func (o *frontingOptions) start(ctx context.Context, s *shell, args []string) error {
+	if !o.Local {
+		return o.inCluster(ctx, s, args[0])
+	}
+	var err error
+	if o.Envoy, err = envoyPath(s, o.Envoy); err != nil {
+		return err
+	}
+	enter := func(ctx context.Context, s *shell) error {
+		return inLab(ctx, s, func(ctx context.Context) error { return o.run(ctx, s) })
+	}
+	if len(args) == 1 {
+		return o.fromCluster(ctx, s, args[0], enter)
+	}
+	return enter(ctx, s)
 }
 
 func (o *frontingOptions) list(s *shell) error {
@@ -127,37 +139,47 @@ func (o *frontingOptions) run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	rows, err := attack.Run(ctx, attack.Options{Lab: r.lab, Pod: r.pod, Target: r.target, Only: o.Only})
+	progress := s.newProgress(cmp.Or(len(o.Only), len(attack.Scenarios())))
+	rows, err := attack.Run(ctx, attack.Options{Lab: r.lab, Pod: r.pod, Target: r.target, Only: o.Only, Progress: progress.row})
+	progress.end()
 	if err := r.closeLab(err); err != nil {
 		return err
 	}
-	report := newFrontingReport(r, rows)
+	return o.finish(s, newFrontingReport(r.ref().String(), "in the local lab", r.differences, rows))
+}
+
+// finish writes the report, and says with the exit code what it is.
+func (o *frontingOptions) finish(s *shell, report frontingReport) error {
 	if o.JUnit != "" {
 		if err := report.writeJUnit(o.JUnit); err != nil {
 			return err
 		}
 	}
 	if o.Output != "" {
-		err = o.Output.print(s.Out, report)
-	} else {
-		_, err = fmt.Fprint(s.Out, report.text(s.painter()))
+		if err := o.Output.print(s.Out, report); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprint(s.Out, report.text(s.painter())); err != nil {
+		return err
 	}
-	if err == nil && len(attack.Bad(rows)) > 0 {
+	if len(attack.Bad(report.Rows)) > 0 {
 		return exitCode(ExitBad)
 	}
-	return err
+	return nil
 }
 
 // frontingReport is what test-fronting found.
 type frontingReport struct {
 	Policy      string                `json:"policy"`
+	Where       string                `json:"where"`
 	Differences []string              `json:"differences"`
 	Rows        []attack.Outcome      `json:"rows"`
 	Summary     map[attack.Result]int `json:"summary"`
 }
 
-func newFrontingReport(r *labRun, rows []attack.Outcome) frontingReport {
-	out := frontingReport{Policy: r.ref().String(), Differences: r.differences, Rows: rows, Summary: map[attack.Result]int{
+// newFrontingReport counts the rows. where is such as "in the local lab".
+func newFrontingReport(policy, where string, differences []string, rows []attack.Outcome) frontingReport {
+	out := frontingReport{Policy: policy, Where: where, Differences: differences, Rows: rows, Summary: map[attack.Result]int{
 		attack.Pass: 0, attack.Leak: 0, attack.Fail: 0, attack.Open: 0, attack.Skipped: 0,
 	}}
 	for _, row := range rows {
@@ -168,9 +190,9 @@ func newFrontingReport(r *labRun, rows []attack.Outcome) frontingReport {
 
 func (f frontingReport) text(u *ui.Renderer) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s in the local lab\n", u.Paint(ui.Strong, f.Policy))
+	fmt.Fprintf(&b, "%s %s\n", u.Paint(ui.Strong, f.Policy), f.Where)
 	for _, d := range f.Differences {
-		fmt.Fprintf(&b, "  not as in a cluster: %s\n", d)
+		fmt.Fprintf(&b, "  not as in the pods: %s\n", d)
 	}
 	fmt.Fprintf(&b, "\n%s\n", f.table(u))
 	for _, result := range []attack.Result{attack.Leak, attack.Fail, attack.Open} {

@@ -11,54 +11,57 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/ui"
+	"github.com/netproxy/netproxy/xds"
 )
 
-// fromCluster brings a policy of the cluster into the lab. What is attacked there is what its pods run: the revision that each
-// Envoy shows is the one that the lab renders. Nothing in the cluster is touched, and no credential leaves it.
-func (o *frontingOptions) fromCluster(ctx context.Context, s *shell, name string, lab func(context.Context, *shell) error) error {
-	client, err := s.cluster()
-	if err != nil {
-		return err
-	}
+// attacked is a policy of the cluster, and what its pods run.
+type attacked struct {
+	chosen *chosen
+	// families are those of the pods' configuration, as far as they can be told.
+	families xds.Families
+	// like is the pod that was named; nil if a policy was.
+	like *corev1.Pod
+}
+
+// find compares the revision that each pod's Envoy shows with what the policy renders to, which is what is attacked.
+func (o *frontingOptions) find(ctx context.Context, s *shell, client *cluster.Client, name string) (*attacked, error) {
 	t, err := parseTarget(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	policy, pods, err := attacked(ctx, client, t)
+	out := &attacked{families: xds.DualStack}
+	policy, pods, err := policyAndPods(ctx, client, t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := compile(objects{where: "the cluster"}, policy, policy.GetNamespace())
-	if err != nil {
-		return err
+	namespace := policy.GetNamespace()
+	if namespace == "" {
+		namespace = client.Namespace
+	}
+	if out.chosen, err = compile(objects{where: "the cluster"}, policy, namespace); err != nil {
+		return nil, err
 	}
 	for i := range pods {
-		pod := look(ctx, client, &pods[i], c)
+		pod := look(ctx, client, &pods[i], out.chosen)
+		if families, ok := pod.rendered[pod.sidecar.Revision]; ok {
+			out.families = families
+		}
 		if tone, text := pod.state(); tone == ui.Good {
 			fmt.Fprintln(s.ErrOut, s.errorPainter().Mark(ui.Good, text+": that is attacked"))
 		} else {
 			s.warn("%s; what is attacked is the policy as it is now", text)
 		}
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if t.kind == targetPod {
+		out.like = &pods[0]
 	}
-	dir, err := os.MkdirTemp("", "netproxy-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	inner, err := o.again(s, policy, filepath.Join(dir, "policy.yaml"))
-	if err != nil {
-		return err
-	}
-	return lab(ctx, inner)
+	return out, ctx.Err()
 }
 
-// attacked is the policy, and the pods that should run it.
-func attacked(ctx context.Context, client *cluster.Client, t target) (v1alpha1.Policy, []corev1.Pod, error) {
+// policyAndPods is the policy, and the pods that should run it.
+func policyAndPods(ctx context.Context, client *cluster.Client, t target) (v1alpha1.Policy, []corev1.Pod, error) {
 	if t.kind == targetPod {
-		pod, err := client.Pod(ctx, client.Namespace, t.name)
+		pod, err := readPod(ctx, client, client.Namespace, t.name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -71,6 +74,29 @@ func attacked(ctx context.Context, client *cluster.Client, t target) (v1alpha1.P
 	}
 	pods, err := client.Pods(ctx, policy.GetNamespace(), podsOf(policy))
 	return policy, running(pods), err
+}
+
+// fromCluster brings a policy of the cluster into the lab of this machine. Nothing in the cluster is touched, and no credential
+// leaves it.
+func (o *frontingOptions) fromCluster(ctx context.Context, s *shell, name string, lab func(context.Context, *shell) error) error {
+	client, err := s.cluster()
+	if err != nil {
+		return err
+	}
+	found, err := o.find(ctx, s, client, name)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "netproxy-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	inner, err := o.again(s, found.chosen.policy, filepath.Join(dir, "policy.yaml"))
+	if err != nil {
+		return err
+	}
+	return lab(ctx, inner)
 }
 
 // again makes the same run of a file: inside of the lab there is no cluster.

@@ -55,6 +55,20 @@ func (l *Live) Draw(text string) error {
 	return err
 }
 
+// Update shows progress on a terminal, where it takes the place of what was there; elsewhere it would only fill a log. Nothing
+// is left of it after an empty text.
+func (l *Live) Update(text string) {
+	if _, rows := screen(l.w); rows == 0 {
+		return
+	}
+	if text == "" && l.shown > 0 {
+		fmt.Fprintf(l.w, "\x1b[%dF\x1b[J", l.shown)
+		l.shown, l.last = 0, ""
+		return
+	}
+	_ = l.Draw(text) // a terminal that is gone needs no progress
+}
+
 // screen is 0 rows for what is no terminal.
 func screen(w io.Writer) (columns, rows int) {
 	f, ok := w.(*os.File)
