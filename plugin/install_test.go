@@ -43,7 +43,8 @@ func TestInstallPrints(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := setup.Print(objects)
-	if err != nil || !strings.Contains(text, "image: netproxy/netproxy-webhook:v1.2.3") || !strings.Contains(text, "value: netproxy/netproxy-init:v1.2.3") || !strings.Contains(text, "distroless-v1.40") {
+	if err != nil || !strings.Contains(text, "image: netproxy/netproxy-webhook:v1.2.3") || !strings.Contains(text, "value: netproxy/netproxy-init:v1.2.3") ||
+		!strings.Contains(text, "value: netproxy/netproxy-cli:v1.2.3") || !strings.Contains(text, "distroless-v1.40") {
 		t.Errorf("a release does not install its own images: %v", err)
 	}
 }

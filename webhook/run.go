@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -76,8 +77,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.Namespace == "":
 		return errors.New("--namespace is empty: give netproxy's own namespace, or set POD_NAMESPACE")
-	case o.Images.Init == "" || o.Images.Proxy == "":
-		return errors.New("--init-image and --proxy-image are needed: they name the images of the injected containers")
+	case o.Images.Init == "" || o.Images.Proxy == "" || o.Images.CLI == "":
+		return errors.New("--init-image, --proxy-image and --cli-image are needed: they name the images of the injected containers")
 	}
 	return nil
 }
@@ -135,5 +136,5 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	return scheme, errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
+	return scheme, errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme), authorizationv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }

@@ -60,6 +60,7 @@ func useTestImages(o *unstructured.Unstructured, now time.Time) error {
 	container.Image = "netproxy.test/webhook:1"
 	setEnv(container, "INIT_IMAGE", "netproxy.test/init:1")
 	setEnv(container, "PROXY_IMAGE", "netproxy.test/envoy:1")
+	setEnv(container, "CLI_IMAGE", "netproxy.test/cli:1")
 	d.Spec.Template.Annotations = map[string]string{"netproxy.test/built": now.Format(time.RFC3339Nano)}
 	var err error
 	o.Object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&d)

@@ -32,7 +32,7 @@ const (
 )
 
 func images() inject.Images {
-	return inject.Images{Init: "netproxy.test/init:1", Proxy: "netproxy.test/envoy:1"}
+	return inject.Images{Init: "netproxy.test/init:1", Proxy: "netproxy.test/envoy:1", CLI: "netproxy.test/cli:1"}
 }
 
 // bench is what all measurements share.
@@ -105,7 +105,8 @@ func (b *bench) binaries(ctx context.Context) error {
 		pkg = "./tests/scale/profiled"
 	}
 	b.netproxy = binary{name: "netproxy", args: []string{
-		"--kubeconfig=" + kubeconfig, "--namespace=" + own, "--init-image=" + images().Init, "--proxy-image=" + images().Proxy, "--leader-elect=false",
+		"--kubeconfig=" + kubeconfig, "--namespace=" + own, "--init-image=" + images().Init, "--proxy-image=" + images().Proxy,
+		"--cli-image=" + images().CLI, "--leader-elect=false",
 	}}
 	if b.netproxy.path, err = build(ctx, b.dir, "netproxy-webhook", pkg); err != nil {
 		return err

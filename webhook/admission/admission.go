@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -72,6 +73,9 @@ type choice struct {
 
 // choose is nil if no policy selects the pod.
 func (s *server) choose(ctx context.Context, pod *corev1.Pod, namespace string) (*choice, error) {
+	if inject.IsProbe(pod) {
+		return s.bind(ctx, pod, namespace)
+	}
 	ns, err := s.namespace(ctx, namespace)
 	if err != nil {
 		return nil, err
@@ -138,7 +142,15 @@ func decodeObject[T any](raw []byte) (*T, error) {
 	return &object, nil
 }
 
+// refusal is an error that is the user's to mend.
+type refusal struct{ text string }
+
+func (r refusal) Error() string { return r.text }
+
 func failed(err error) cradmission.Response {
+	if _, ok := errors.AsType[refusal](err); ok {
+		return cradmission.Denied("netproxy: " + err.Error())
+	}
 	return cradmission.Errored(http.StatusInternalServerError, fmt.Errorf("netproxy: %w", err))
 }
 

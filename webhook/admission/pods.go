@@ -105,6 +105,11 @@ func (s *server) validatePod(ctx context.Context, request *podRequest) cradmissi
 	if chosen == nil {
 		return unselected(pod)
 	}
+	if inject.IsProbe(pod) {
+		if err := s.mayProbe(ctx, request, chosen.in.Ref); err != nil {
+			return failed(err)
+		}
+	}
 	if errs := inject.Verify(pod, chosen.in); len(errs) > 0 {
 		return refused(chosen.in.Ref, errs)
 	}
@@ -125,7 +130,7 @@ func unselected(pod *corev1.Pod) cradmission.Response {
 
 func (s *server) validatePodUpdate(ctx context.Context, request *podRequest) cradmission.Response {
 	pod, old := request.Pod, request.Old
-	if inject.IsInjected(old) {
+	if inject.IsInjected(old) || inject.IsProbe(old) || inject.IsProbe(pod) {
 		if errs := inject.VerifyUpdate(pod, old); len(errs) > 0 {
 			return cradmission.Denied("netproxy: " + errs.ToAggregate().Error())
 		}
@@ -159,6 +164,9 @@ func (s *server) validateNewlySelected(ctx context.Context, pod, old *corev1.Pod
 }
 
 func (s *server) validateEphemeral(ctx context.Context, pod *corev1.Pod, namespace string) cradmission.Response {
+	if inject.IsProbe(pod) {
+		return cradmission.Denied("netproxy: spec.ephemeralContainers: a probe runs netproxy's programs alone: look at it with kubectl logs")
+	}
 	if !inject.IsInjected(pod) {
 		if errs := inject.SecretReferences(pod, nil); len(errs) > 0 {
 			return cradmission.Denied("netproxy: " + errs.ToAggregate().Error())

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,12 +30,13 @@ type podReview struct {
 
 // podRequest are the parts of a request that count.
 type podRequest struct {
-	UID         types.UID             `json:"uid"`
-	SubResource string                `json:"subResource"`
-	Namespace   string                `json:"namespace"`
-	Operation   admissionv1.Operation `json:"operation"`
-	Pod         *corev1.Pod           `json:"object"`
-	Old         *corev1.Pod           `json:"oldObject"`
+	UID         types.UID                 `json:"uid"`
+	SubResource string                    `json:"subResource"`
+	Namespace   string                    `json:"namespace"`
+	Operation   admissionv1.Operation     `json:"operation"`
+	User        authenticationv1.UserInfo `json:"userInfo"`
+	Pod         *corev1.Pod               `json:"object"`
+	Old         *corev1.Pod               `json:"oldObject"`
 }
 
 // podHook answers for pods.

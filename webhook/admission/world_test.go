@@ -36,7 +36,7 @@ func serve(t testing.TB, objects ...client.Object) *server {
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns, Labels: map[string]string{"team": "a"}}}
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(append(objects, namespace)...).Build()
-	return &server{Options{own, inject.Images{Init: "init:1", Proxy: "envoy:1"}}, reader, reader, reader, bytes.NewReader(make([]byte, 1024))}
+	return &server{Options{own, inject.Images{Init: "init:1", Proxy: "envoy:1", CLI: "cli:1"}}, reader, reader, reader, bytes.NewReader(make([]byte, 1024))}
 }
 
 // broken fails every read.

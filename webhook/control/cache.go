@@ -45,7 +45,7 @@ func slimAnnotations(meta *metav1.ObjectMeta) {
 	var kept map[string]string
 	for _, key := range []string{
 		v1alpha1.AnnotationRevision, v1alpha1.AnnotationTrusted, v1alpha1.AnnotationIssuer, v1alpha1.AnnotationConfigRevision,
-		v1alpha1.AnnotationLeafNotAfter, v1alpha1.AnnotationCANotAfter,
+		v1alpha1.AnnotationLeafNotAfter, v1alpha1.AnnotationCANotAfter, v1alpha1.AnnotationProbe,
 	} {
 		if value, ok := meta.Annotations[key]; ok {
 			if kept == nil {
@@ -68,6 +68,7 @@ func slimPod(in any) (any, error) {
 			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
 			Annotations: pod.Annotations, DeletionTimestamp: pod.DeletionTimestamp,
 		},
+		Spec:   corev1.PodSpec{ActiveDeadlineSeconds: pod.Spec.ActiveDeadlineSeconds},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}
 	slimAnnotations(&slim.ObjectMeta)

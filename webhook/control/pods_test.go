@@ -156,6 +156,21 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestProbeIsNoPod: a probe's proxy is neither told of changes nor asked.
+func TestProbeIsNoPod(t *testing.T) {
+	pod := named("b", probe)
+	if inject.IsInjected(pod) {
+		t.Error("the controllers take it for one of the policy's pods")
+	}
+	slim, err := slimPod(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !inject.CountsAsProbe(slim.(*corev1.Pod)) {
+		t.Error("it is no probe in the cache")
+	}
+}
+
 func TestSlimPod(t *testing.T) {
 	pod := runningPod("r1")
 	pod.Annotations["kubectl.kubernetes.io/last-applied-configuration"] = "long"

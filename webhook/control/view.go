@@ -55,6 +55,9 @@ func (v *view) count() tally {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	for _, pod := range v.pods {
+		if inject.CountsAsProbe(pod.Pod) {
+			continue
+		}
 		at := slices.IndexFunc(pod.matching, func(p v1alpha1.Policy) bool { return selection.RefOf(p) == v.ref })
 		carried := inject.IsInjected(pod.Pod) && targetOfPod(pod.Pod).Ref() == v.ref
 		if at >= 0 {

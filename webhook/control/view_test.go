@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/webhook/inject"
 	"github.com/netproxy/netproxy/webhook/render"
 	"github.com/netproxy/netproxy/webhook/selection"
 )
@@ -55,6 +56,12 @@ func named(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 
 func bare(p *corev1.Pod) {
 	p.Spec.InitContainers, p.Annotations, p.Labels = nil, nil, map[string]string{"app": "agent"}
+}
+
+func probe(p *corev1.Pod) {
+	p.Labels = map[string]string{"app": "agent", v1alpha1.LabelProbe: "true"}
+	p.Annotations = map[string]string{v1alpha1.AnnotationProbe: "EgressPolicy/agent"}
+	p.Spec.ActiveDeadlineSeconds = new(inject.ProbeSeconds)
 }
 
 func (v *view) with(name string, state podState) {
@@ -116,6 +123,20 @@ func TestStatus(t *testing.T) {
 			return v
 		},
 			[3]int32{1, 1, 1}, map[string]string{"Ready": "True InSync", "Conflict": "True WinsOverOthers"}, ""},
+		"a probe": {func() *view { return look(named("a"), named("b", probe)) }, [3]int32{1, 1, 1}, map[string]string{"Ready": "True InSync", "Conflict": "False None"}, ""},
+		"a probe between two policies": {func() *view {
+			v := look(named("b", probe))
+			v.pods[0].matching = []v1alpha1.Policy{v.policy, other}
+			return v
+		}, [3]int32{}, map[string]string{"Ready": "True NothingSelected", "Conflict": "False None"}, ""},
+		"says that it is a probe, and is not injected": {func() *view {
+			return look(named("b", probe, func(p *corev1.Pod) { p.Spec.InitContainers = nil }))
+		},
+			[3]int32{1, 0, 0}, map[string]string{"Ready": "False PodsUnprotected"}, "demo/b"},
+		"says that it is a probe, and does not end": {func() *view {
+			return look(named("b", probe, func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }))
+		},
+			[3]int32{1, 0, 0}, map[string]string{"Ready": "False PodsUnprotected"}, "demo/b"},
 		"lost its labels, keeps its pods": {func() *view { v := look(named("a")); v.pods[0].matching = nil; return v }, [3]int32{1, 1, 1}, map[string]string{"Ready": "True InSync"}, ""},
 		"deleted": {func() *view {
 			v := look(named("a"))

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,6 +66,13 @@ func BoundTo(pod *corev1.Pod, namespace string) (xds.PolicyRef, *field.Error) {
 		"names no policy: write "+v1alpha1.KindEgressPolicy+"/NAME or "+v1alpha1.KindClusterEgressPolicy+"/NAME")
 }
 
+// CountsAsProbe says whether a pod that runs is none of the application's. Where the webhook is not asked anybody can write the
+// annotation: a pod that hides behind it, so that it is not counted as unprotected, ends by itself soon.
+func CountsAsProbe(pod *corev1.Pod) bool {
+	s := pod.Spec.ActiveDeadlineSeconds
+	return IsProbe(pod) && ProxyOf(pod) != nil && s != nil && *s <= ProbeSeconds
+}
+
 func probeField() *field.Path {
 	return field.NewPath("metadata", "annotations").Key(v1alpha1.AnnotationProbe)
 }
@@ -87,6 +95,25 @@ func probeContainer(in *Inputs) corev1.Container {
 		{Name: volumeTemp, MountPath: "/tmp"},
 	}
 	return c
+}
+
+// verifyProbeUpdate keeps pods from becoming probes, and probes from becoming anything else. A probe's labels are those for which its
+// creator was authorised.
+func verifyProbeUpdate(pod, old *corev1.Pod) field.ErrorList {
+	if !IsProbe(old) && !IsProbe(pod) {
+		return nil
+	}
+	var errs field.ErrorList
+	if was, is := old.Annotations[v1alpha1.AnnotationProbe], pod.Annotations[v1alpha1.AnnotationProbe]; IsProbe(old) != IsProbe(pod) || was != is {
+		errs = append(errs, field.Forbidden(probeField(), "a pod is a probe from its creation on or never; delete the pod and create it again"))
+	}
+	if !IsProbe(old) {
+		return errs
+	}
+	if !maps.Equal(old.Labels, pod.Labels) {
+		errs = append(errs, field.Forbidden(field.NewPath("metadata", "labels"), "of a probe cannot be changed; delete the pod and create it again"))
+	}
+	return append(errs, unchanged(old.Spec.Containers, pod.Spec.Containers, func(string) bool { return true }, field.NewPath("spec", "containers"))...)
 }
 
 // refuseProbe lists what a probe must not bring along, or that a pod wants to be one and is not injected as one.

@@ -111,6 +111,57 @@ func TestVerifyProbe(t *testing.T) {
 	}
 }
 
+func TestProbeUpdate(t *testing.T) {
+	cases := map[string]struct {
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"nothing":            {func(*corev1.Pod) {}, ""},
+		"other annotation":   {func(p *corev1.Pod) { p.Annotations["x"] = "y" }, ""},
+		"no probe any more":  {func(p *corev1.Pod) { delete(p.Annotations, v1alpha1.AnnotationProbe) }, "from its creation on or never"},
+		"of another policy":  {func(p *corev1.Pod) { p.Annotations[v1alpha1.AnnotationProbe] = "EgressPolicy/weak" }, "from its creation on or never"},
+		"image of the probe": {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil:1" }, "spec.containers[probe].image"},
+		"image of the proxy": {func(p *corev1.Pod) { p.Spec.InitContainers[proxyIndex(p)].Image = "evil:1" }, "spec.initContainers[netproxy].image"},
+		"label":              {func(p *corev1.Pod) { p.Labels["app"] = "agent" }, "metadata.labels"},
+		"policy's label":     {func(p *corev1.Pod) { p.Labels[v1alpha1.LabelPolicy] = "agent" }, "metadata.labels"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, old := probe(t)
+			pod := old.DeepCopy()
+			c.change(pod)
+			expect(t, VerifyUpdate(pod, old), c.want)
+		})
+	}
+	_, old := injectedPod(t)
+	pod := old.DeepCopy()
+	pod.Annotations[v1alpha1.AnnotationProbe] = "EgressPolicy/agent"
+	expect(t, VerifyUpdate(pod, old), "from its creation on or never")
+	pod.Annotations[v1alpha1.AnnotationProbe], old.Annotations[v1alpha1.AnnotationProbe] = "", ""
+	delete(pod.Annotations, v1alpha1.AnnotationProbe)
+	expect(t, VerifyUpdate(pod, old), "from its creation on or never")
+}
+
+func TestCountsAsProbe(t *testing.T) {
+	cases := map[string]struct {
+		change func(*corev1.Pod)
+		want   bool
+	}{
+		"as injected":   {func(*corev1.Pod) {}, true},
+		"no annotation": {func(p *corev1.Pod) { delete(p.Annotations, v1alpha1.AnnotationProbe) }, false},
+		"no proxy":      {func(p *corev1.Pod) { p.Spec.InitContainers = nil }, false},
+		"no end":        {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = nil }, false},
+		"a late end":    {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = new(ProbeSeconds + 1) }, false},
+	}
+	for name, c := range cases {
+		_, pod := probe(t)
+		c.change(pod)
+		if got := CountsAsProbe(pod); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // TestNoProbe: a pod that only says that it is one is not injected as a pod of the policy's.
 func TestNoProbe(t *testing.T) {
 	in, pod := read(t, "testdata/plain.in.yaml")

@@ -13,30 +13,36 @@ import (
 // VerifyUpdate judges a change of a pod that exists: the policy that it was created with, and what was injected, stay. The
 // images in force may be older than those of Inputs, so that the pod is compared with itself.
 func VerifyUpdate(pod, old *corev1.Pod) field.ErrorList {
-	var errs field.ErrorList
+	errs := verifyProbeUpdate(pod, old)
 	for _, label := range []string{v1alpha1.LabelPolicy, v1alpha1.LabelPolicyKind} {
 		if pod.Labels[label] != old.Labels[label] {
 			errs = append(errs, field.Invalid(field.NewPath("metadata", "labels").Key(label), pod.Labels[label],
 				"the policy of a pod is fixed when the pod is created; delete the pod and create it again"))
 		}
 	}
-	at := field.NewPath("spec", "initContainers")
-	for i := range old.Spec.InitContainers {
-		was := &old.Spec.InitContainers[i]
-		if !IsReserved(was.Name) {
+	errs = append(errs, unchanged(old.Spec.InitContainers, pod.Spec.InitContainers, IsReserved, field.NewPath("spec", "initContainers"))...)
+	if !apiequality.Semantic.DeepEqual(old.Spec.SecurityContext, pod.Spec.SecurityContext) {
+		errs = append(errs, field.Forbidden(field.NewPath("spec", "securityContext"), "cannot be changed in a protected pod; delete the pod and create it again"))
+	}
+	return errs
+}
+
+// unchanged wants those containers that are fixed to be the same.
+func unchanged(old, now []corev1.Container, fixed func(name string) bool, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i := range old {
+		was := &old[i]
+		if !fixed(was.Name) {
 			continue
 		}
-		k := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == was.Name })
+		k := slices.IndexFunc(now, func(c corev1.Container) bool { return c.Name == was.Name })
 		if k < 0 {
 			errs = append(errs, field.Required(at.Key(was.Name), "a container of netproxy's cannot be removed"))
 			continue
 		}
-		for _, part := range differences(was, &pod.Spec.InitContainers[k]) {
+		for _, part := range differences(was, &now[k]) {
 			errs = append(errs, field.Forbidden(at.Key(was.Name).Child(part), "a container of netproxy's cannot be changed; delete the pod and create it again"))
 		}
-	}
-	if !apiequality.Semantic.DeepEqual(old.Spec.SecurityContext, pod.Spec.SecurityContext) {
-		errs = append(errs, field.Forbidden(field.NewPath("spec", "securityContext"), "cannot be changed in a protected pod; delete the pod and create it again"))
 	}
 	return errs
 }

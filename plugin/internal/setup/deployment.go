@@ -13,7 +13,7 @@ import (
 )
 
 // Variables of the webhook's container that name images, by the key of --set.
-var imageVariables = map[string]string{"init": "INIT_IMAGE", "proxy": "PROXY_IMAGE"}
+var imageVariables = map[string]string{"init": "INIT_IMAGE", "proxy": "PROXY_IMAGE", "cli": "CLI_IMAGE"}
 
 const highReplicas = 3
 

@@ -38,7 +38,7 @@ const (
 // Options are what people change.
 type Options struct {
 	Namespace    string
-	Images       map[string]string // by their name in the manifests: webhook, init, proxy
+	Images       map[string]string // by their name in the manifests: webhook, init, proxy, cli
 	Resources    v1alpha1.Resources
 	Availability Availability
 	Replicas     int64
@@ -49,6 +49,7 @@ func Keys() map[string]string {
 	return map[string]string{
 		"namespace": "netproxy-system", "replicas": "2",
 		"images.webhook": "registry.example/netproxy-webhook:v1", "images.init": "registry.example/netproxy-init:v1", "images.proxy": "registry.example/envoy:v1.40.0",
+		"images.cli":             "registry.example/netproxy-cli:v1",
 		"resources.requests.cpu": "50m", "resources.requests.memory": "64Mi", "resources.limits.cpu": "500m", "resources.limits.memory": "256Mi",
 	}
 }

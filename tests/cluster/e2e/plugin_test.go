@@ -71,7 +71,8 @@ func (p *plugin) want(t *testing.T, code int, stdin string, texts []string, args
 // install brings netproxy into the cluster, or up to date; it stays there for other tests.
 func (p *plugin) install(t *testing.T) {
 	t.Helper()
-	a := p.do(t, "", "install", "--apply", "--wait", "--set", "images.webhook=netproxy.test/webhook:1", "--set", "images.init=netproxy.test/init:1", "--set", "images.proxy=netproxy.test/envoy:1")
+	a := p.do(t, "", "install", "--apply", "--wait", "--set", "images.webhook=netproxy.test/webhook:1", "--set", "images.init=netproxy.test/init:1", "--set", "images.proxy=netproxy.test/envoy:1",
+		"--set", "images.cli=netproxy.test/cli:1")
 	if a.code != 0 {
 		t.Fatalf("%s%s", a.out, a.err)
 	}

@@ -126,7 +126,7 @@ func start(t *testing.T, cfg *rest.Config, n int, only func(*http.Request) bool)
 	go func() {
 		defer close(done)
 		err := webhook.Run(ctx, cfg, webhook.Options{
-			Namespace: own, Images: inject.Images{Init: "netproxy.test/init:1", Proxy: "netproxy.test/envoy:1"},
+			Namespace: own, Images: inject.Images{Init: "netproxy.test/init:1", Proxy: "netproxy.test/envoy:1", CLI: "netproxy.test/cli:1"},
 			Metrics: "0", Health: "0", Port: freePort(t), Election: webhook.Alone, Log: logger(),
 		})
 		if err != nil && ctx.Err() == nil {
