@@ -26,7 +26,11 @@ const maxInput = 64 << 20
 
 // readObjects reads files, directories of them, and "-" for standard input.
 func readObjects(stdin io.Reader, names []string) (objects, error) {
-	out := objects{where: strings.Join(names, ", ")}
+	titles := make([]string, len(names))
+	for i, name := range names {
+		titles[i] = fileTitle(name)
+	}
+	out := objects{where: strings.Join(titles, ", ")}
 	var errs []error
 	for _, name := range names {
 		files, err := expand(name)
@@ -81,13 +85,21 @@ func expand(name string) ([]string, error) {
 func readFile(stdin io.Reader, name string) (decode.Documents, error) {
 	data, err := slurp(stdin, name)
 	if err != nil {
-		return decode.Documents{}, fmt.Errorf("reading -f %s: %w", name, err)
+		return decode.Documents{}, fmt.Errorf("reading %s: %w", fileTitle(name), err)
 	}
 	docs, err := decode.Decode(data)
 	if err != nil {
-		return decode.Documents{}, listOf(name+" cannot be read", err)
+		return decode.Documents{}, listOf(fileTitle(name)+" cannot be read", err)
 	}
 	return docs, nil
+}
+
+// fileTitle names a value of -f for people.
+func fileTitle(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
 }
 
 func slurp(stdin io.Reader, name string) ([]byte, error) {

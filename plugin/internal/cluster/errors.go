@@ -58,6 +58,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return ""
+	case strings.HasPrefix(err.Error(), "context \"") && strings.HasSuffix(err.Error(), "does not exist"): // clientcmd has no type for it
+		return "See kubectl config get-contexts"
 	case IsMissingKind(err):
 		return hintInstall
 	case apierrors.IsUnauthorized(err):
