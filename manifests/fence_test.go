@@ -177,6 +177,7 @@ func TestFences(t *testing.T) {
 	t.Run("namespaces", f.namespaces)
 	t.Run("label", f.label)
 	t.Run("policies", f.policies)
+	t.Run("probes", f.probes)
 	t.Run("roles", f.roles)
 }
 
@@ -310,17 +311,34 @@ func (f *fenced) policies(t *testing.T) {
 	check(t, "delete", answer(own.Delete(t.Context(), "agent", metav1.DeleteOptions{})), "cannot delete")
 }
 
+// connect asks for a stream into a pod. No connection is upgraded: it does not come to that.
+func (f *fenced) connect(t *testing.T, namespace, pod, subresource string) string {
+	t.Helper()
+	return answer(f.reviews.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource(subresource).
+		Param("stdout", "true").Param("command", "x").Do(t.Context()).Error())
+}
+
+func (f *fenced) probes(t *testing.T) {
+	ns, elsewhere, probe := f.enabled(t), f.newNamespace(t, nil), v1alpha1.ProbePrefix+"x"
+	for _, subresource := range []string{"exec", "attach"} {
+		check(t, subresource, f.connect(t, ns, probe, subresource), "nobody runs commands in a probe pod")
+		check(t, subresource+" of others", f.connect(t, ns, "x-"+probe, subresource), "not found")
+		check(t, subresource+" elsewhere", f.connect(t, elsewhere, probe, subresource), "not found")
+	}
+}
+
 // roles asks the API server what RBAC says, the positive control included.
 func (f *fenced) roles(t *testing.T) {
 	for want, accesses := range map[string][]string{
 		"allowed": {
 			"get,list,watch,patch pods", "get,list,watch,create,patch,delete secrets", "get,list,watch configmaps", "create,patch events",
 			"get,patch mutatingwebhookconfigurations.admissionregistration.k8s.io netproxy", "get,list,watch,patch namespaces",
+			"create subjectaccessreviews.authorization.k8s.io",
 		},
 		"denied": {
 			"create,update,delete pods", "create,update,delete,deletecollection namespaces", "update,deletecollection secrets", "update secrets netproxy-webhook-tls", "create,patch configmaps",
 			"get,patch validatingwebhookconfigurations.admissionregistration.k8s.io other", "patch,delete validatingadmissionpolicies.admissionregistration.k8s.io",
-			"get,list nodes", "create serviceaccounts", "patch,bind,escalate clusterroles.rbac.authorization.k8s.io", "create,update,delete egresspolicies.netproxy.dev",
+			"get,list nodes", "create pods/exec", "create tokenreviews.authentication.k8s.io", "create serviceaccounts", "patch,bind,escalate clusterroles.rbac.authorization.k8s.io", "create,update,delete egresspolicies.netproxy.dev",
 			"impersonate users", "get leases.coordination.k8s.io netproxy-webhook", "delete validatingwebhookconfigurations.admissionregistration.k8s.io netproxy",
 		},
 	} {

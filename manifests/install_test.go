@@ -173,6 +173,9 @@ func TestInstallFitsTogether(t *testing.T) {
 			t.Errorf("no fence for Secrets %s*", prefix)
 		}
 	}
+	if !strings.Contains(text, fmt.Sprintf("request.name.startsWith('%s')", v1alpha1.ProbePrefix)) {
+		t.Errorf("no fence for pods %s*", v1alpha1.ProbePrefix)
+	}
 }
 
 type webhook struct {
@@ -251,7 +254,7 @@ func TestKustomize(t *testing.T) {
 	if n := strings.Count(string(out), "\nkind: "); n < len(documents(t)) {
 		t.Errorf("%d objects, want %d and the CRDs", n, len(documents(t)))
 	}
-	if n := strings.Count(string(out), "example/x:v9"); n != 2 || strings.Contains(string(out), ":dev") {
-		t.Errorf("%d images were replaced, want the webhook's and the init container's", n)
+	if n := strings.Count(string(out), "example/x:v9"); n != 3 || strings.Contains(string(out), ":dev") {
+		t.Errorf("%d images were replaced, want the webhook's, the init container's and the plugin's", n)
 	}
 }

@@ -43,8 +43,23 @@ func (f *fakeAPI) runs(revision, rejected string) {
 	f.pages[statusPort+"/certs"] = page{200, `{"certificates":[{"ca_cert":[],"cert_chain":[{"path":"/etc/envoy/tls/leaf.crt","serial_number":"3a4f5b6c7d8e9f00","expiration_time":"2027-01-30T12:00:00Z"}]}]}`}
 }
 
+// runningProbe has the labels of the policy's pods, and is none of them.
+const runningProbe = `apiVersion: v1
+kind: Pod
+metadata:
+  name: netproxy-probe-x7k2p
+  namespace: demo
+  labels: {app: agent, netproxy.dev/probe: "true"}
+  annotations: {netproxy.dev/probe: EgressPolicy/agent}
+spec:
+  activeDeadlineSeconds: 900
+  initContainers: [{name: netproxy, image: envoy, restartPolicy: Always}]
+  containers: [{name: probe, image: cli}]
+status: {phase: Running}
+`
+
 func TestStatus(t *testing.T) {
-	api := newFakeAPI(t, agentPolicy+troubled, basePolicy, agentPods, agentSecret)
+	api := newFakeAPI(t, agentPolicy+troubled, basePolicy, agentPods, runningProbe, agentSecret)
 	api.runs("8899aabbccddeeff", "")
 	check := func(want string, args ...string) {
 		t.Helper()

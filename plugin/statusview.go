@@ -106,7 +106,7 @@ func condition(p v1alpha1.Policy, kind string) *metav1.Condition {
 	return nil
 }
 
-// pods are those that carry the policy, and those that it selects and that carry nothing.
+// pods are those that carry the policy, and those that it selects and that carry nothing. Probes are none of them.
 func (v *viewer) pods(ctx context.Context, p v1alpha1.Policy) ([]corev1.Pod, error) {
 	all, err := v.client.Pods(ctx, p.GetNamespace(), "")
 	if err != nil {
@@ -119,7 +119,7 @@ func (v *viewer) pods(ctx context.Context, p v1alpha1.Policy) ([]corev1.Pod, err
 		}
 	}
 	return slices.DeleteFunc(all, func(pod corev1.Pod) bool {
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || inject.CountsAsProbe(&pod) {
 			return true
 		}
 		carries := pod.Labels[v1alpha1.LabelPolicy] == p.GetName() && pod.Labels[v1alpha1.LabelPolicyKind] == kindOf(p)
