@@ -63,9 +63,6 @@ func (o *frontingOptions) inCluster(ctx context.Context, s *shell, name string) 
 	return o.finish(s, report)
 }
 
-// probePrefix begins the names of probes.
-const probePrefix = "netproxy-probe-"
-
 func probeName(rand io.Reader) (string, error) {
 	const letters, length = "bcdfghjklmnpqrstvwxz2456789", 6
 	b := make([]byte, length)
@@ -75,7 +72,7 @@ func probeName(rand io.Reader) (string, error) {
 	for i := range b {
 		b[i] = letters[int(b[i])%len(letters)]
 	}
-	return probePrefix + string(b), nil
+	return v1alpha1.ProbePrefix + string(b), nil
 }
 
 // attack makes the pod, follows it, and deletes it in every case.
@@ -173,7 +170,7 @@ func (p *probe) sweep(ctx context.Context) {
 		return // the next request says why
 	}
 	for i := range pods {
-		if ended(&pods[i]) && strings.HasPrefix(pods[i].Name, probePrefix) && p.delete(ctx, pods[i].Name) == nil {
+		if ended(&pods[i]) && strings.HasPrefix(pods[i].Name, v1alpha1.ProbePrefix) && p.delete(ctx, pods[i].Name) == nil {
 			p.say("deleted what an earlier run left: probe pod " + p.namespace + "/" + pods[i].Name)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/lab/attack"
 	"github.com/netproxy/netproxy/webhook/inject"
 )
@@ -55,7 +56,7 @@ func probed(t *testing.T, state, log string) (api *fakeAPI, made map[string]*uns
 	api.runs(renderedRevision(t, probePolicy), "")
 	made = map[string]*unstructured.Unstructured{}
 	api.changed = func(o *unstructured.Unstructured) {
-		made[o.GetKind()+" "+strings.TrimPrefix(o.GetName(), probePrefix)] = o
+		made[o.GetKind()+" "+strings.TrimPrefix(o.GetName(), v1alpha1.ProbePrefix)] = o
 		if o.GetKind() == "Pod" {
 			o.Object["status"] = map[string]any{"phase": "Running", "containerStatuses": []any{map[string]any{"name": inject.ProbeContainer, "state": decoded(t, state)}}}
 			o.Object["spec"].(map[string]any)["nodeName"] = "n1"
@@ -114,7 +115,7 @@ func TestProbe(t *testing.T) {
 func left(t *testing.T, api *fakeAPI) {
 	t.Helper()
 	for path := range api.objects {
-		if strings.Contains(path, probePrefix) {
+		if strings.Contains(path, v1alpha1.ProbePrefix) {
 			t.Errorf("left behind: %s", path)
 		}
 	}
@@ -197,7 +198,7 @@ func TestProbeInterrupted(t *testing.T) {
 func TestProbeSweeps(t *testing.T) {
 	api, _ := probed(t, runs, lines(t, probeEvent{Event: probeStart, Total: 1}, probeEvent{Event: probeEnd}))
 	for name, phase := range map[string]string{"old": "Failed", "busy": "Running"} {
-		api.add("apiVersion: v1\nkind: Pod\nmetadata: {name: " + probePrefix + name + ", namespace: demo, labels: {netproxy.dev/probe: \"true\"}}\nstatus: {phase: " + phase + "}\n")
+		api.add("apiVersion: v1\nkind: Pod\nmetadata: {name: " + v1alpha1.ProbePrefix + name + ", namespace: demo, labels: {netproxy.dev/probe: \"true\"}}\nstatus: {phase: " + phase + "}\n")
 	}
 	r := api.executeIn("", "test-fronting", "agent")
 	if r.code != ExitGood || !strings.Contains(r.err, "deleted what an earlier run left: probe pod demo/netproxy-probe-old") {
