@@ -17,6 +17,9 @@ import (
 
 // bind is the policy that a probe names, whatever the selectors of policies say.
 func (s *server) bind(ctx context.Context, pod *corev1.Pod, namespace string) (*choice, error) {
+	if pod.Name == "" {
+		return nil, refusal{"metadata.generateName: a probe has a name from the beginning, which that of its Secret follows: write metadata.name"}
+	}
 	ref, invalid := inject.BoundTo(pod, namespace)
 	if invalid != nil {
 		return nil, refusal{invalid.Error()}

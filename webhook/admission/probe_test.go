@@ -200,6 +200,7 @@ func TestProbeBinding(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) { says(t, got, v1alpha1.AnnotationProbe, tt.says) })
 	}
+	says(t, s.mutatePod(t.Context(), about(probeOf(agent, func(p *corev1.Pod) { p.Name, p.GenerateName = "", p.Name }), nil)), "metadata.generateName")
 	fresh := serve(t)
 	fresh.live = s.live
 	allowed(t, fresh.mutatePod(t.Context(), about(probeOf(agent), nil)))

@@ -136,7 +136,7 @@ func refuseProbeMeta(pod *corev1.Pod, in *Inputs) field.ErrorList {
 	}
 	// The name is that of a Secret that the proxy mounts.
 	if pod.Name != in.Probe || !strings.HasPrefix(pod.Name, v1alpha1.ProbePrefix) {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), pod.Name, "the name of a probe begins with "+v1alpha1.ProbePrefix+" and is not generated; choose another"))
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), pod.Name, "the name of a probe begins with "+v1alpha1.ProbePrefix+"; choose another"))
 	}
 	// A controller creates pods with its own rights for people who have fewer.
 	if len(pod.OwnerReferences) > 0 {
