@@ -11,9 +11,9 @@ import (
 // atom is a set of names that every rule and domain treats alike: one exact name, the names below a suffix that no longer
 // atom covers, or every other visible name. A name belongs to its most specific atom, as in Envoy's virtual hosts.
 type atom struct {
-	host   v1alpha1.Host
-	rules  []int // rules whose hosts cover it, in the policy's order
-	domain int   // the intercepted domain, or -1
+	host   *v1alpha1.Host // of a rule or domain
+	rules  []int          // rules whose hosts cover it, in the policy's order
+	domain int            // the intercepted domain, or -1
 	// oneLabel: domain is a wildcard, which stands for one label; names deeper below the suffix are not intercepted.
 	oneLabel bool
 }
@@ -34,22 +34,20 @@ func clusterSuffixes() []string { return []string{"cluster.local"} }
 func indexNames(p *Plan) nameIndex {
 	count := p.expectedNames()
 	ix := nameIndex{exact: make(map[string]int, count), suffix: map[string]int{}, atoms: make([]atom, 0, count)}
-	ix.other = ix.add(v1alpha1.Host{Kind: v1alpha1.HostAny})
+	ix.add(&v1alpha1.Host{Kind: v1alpha1.HostAny})
 	for r := range p.Rules {
-		for _, h := range p.Rules[r].Names {
-			ix.add(h)
+		for i := range p.Rules[r].Names {
+			ix.add(&p.Rules[r].Names[i])
 		}
 	}
-	for _, h := range p.Passed {
-		ix.add(h)
+	for i := range p.Passed {
+		ix.add(&p.Passed[i])
 	}
-	for _, d := range p.Domains {
-		if d.Name != "" {
-			ix.add(domainHost(d))
-		}
+	for i := range p.Domains {
+		ix.addDomain(&p.Domains[i])
 	}
 	for _, name := range clusterSuffixes() {
-		ix.add(v1alpha1.Host{Kind: v1alpha1.HostSuffix, Name: name})
+		ix.add(&v1alpha1.Host{Kind: v1alpha1.HostSuffix, Name: name})
 	}
 	ix.fill(p)
 	return ix
@@ -64,36 +62,49 @@ func (p *Plan) expectedNames() int {
 	return 1 + max(n, len(p.Domains)) + len(p.Passed) + len(clusterSuffixes())
 }
 
-func domainHost(d Domain) v1alpha1.Host {
+func domainHost(d *Domain) v1alpha1.Host {
 	if d.Wildcard {
 		return v1alpha1.Host{Kind: v1alpha1.HostSuffix, Name: d.Name}
 	}
 	return v1alpha1.Host{Kind: v1alpha1.HostExact, Name: d.Name}
 }
 
-func (ix *nameIndex) add(h v1alpha1.Host) int {
+// add gives a host its atom, unless it has one: an address is not a name, and gets none.
+func (ix *nameIndex) add(h *v1alpha1.Host) {
+	if _, ok := ix.at(*h); ok || h.Kind == v1alpha1.HostIP {
+		return
+	}
 	switch h.Kind {
 	case v1alpha1.HostExact:
-		return ix.addTo(ix.exact, h)
+		ix.exact[h.Name] = len(ix.atoms)
 	case v1alpha1.HostSuffix:
-		return ix.addTo(ix.suffix, h)
-	case v1alpha1.HostAny:
-		if len(ix.atoms) == 0 {
-			ix.atoms = append(ix.atoms, atom{host: h, domain: -1})
-		}
-		return 0
-	default: // an address is not a name
-		return -1
+		ix.suffix[h.Name] = len(ix.atoms)
+	}
+	ix.atoms = append(ix.atoms, atom{host: h, domain: -1})
+}
+
+func (ix *nameIndex) addDomain(d *Domain) {
+	if d.Name == "" {
+		return
+	}
+	host := domainHost(d)
+	if _, ok := ix.at(host); !ok { // else a rule names it, as is usual
+		added := host
+		ix.add(&added)
 	}
 }
 
-func (ix *nameIndex) addTo(m map[string]int, h v1alpha1.Host) int {
-	if i, ok := m[h.Name]; ok {
-		return i
+// at is the atom of a host.
+func (ix *nameIndex) at(h v1alpha1.Host) (i int, ok bool) {
+	switch h.Kind {
+	case v1alpha1.HostExact:
+		i, ok = ix.exact[h.Name]
+	case v1alpha1.HostSuffix:
+		i, ok = ix.suffix[h.Name]
+	case v1alpha1.HostAny:
+		return ix.other, len(ix.atoms) > 0
 	}
-	m[h.Name] = len(ix.atoms)
-	ix.atoms = append(ix.atoms, atom{host: h, domain: -1})
-	return m[h.Name]
+	return i, ok
 }
 
 // fill gives each atom the rules and the domain that cover it.
@@ -116,7 +127,8 @@ func (ix *nameIndex) fillOwn(p *Plan) {
 	total := 0
 	for r := range p.Rules {
 		for _, h := range p.Rules[r].Names {
-			counts[ix.add(h)]++
+			i, _ := ix.at(h)
+			counts[i]++
 			total++
 		}
 	}
@@ -126,7 +138,8 @@ func (ix *nameIndex) fillOwn(p *Plan) {
 	}
 	for r := range p.Rules {
 		for _, h := range p.Rules[r].Names {
-			a := &ix.atoms[ix.add(h)]
+			i, _ := ix.at(h)
+			a := &ix.atoms[i]
 			if n := len(a.rules); n == 0 || a.rules[n-1] != r {
 				a.rules = append(a.rules, r)
 			}
@@ -182,18 +195,16 @@ func parents(name string) func(yield func(string) bool) {
 
 func (ix *nameIndex) fillDomains(p *Plan) {
 	for d := range p.Domains {
-		if p.Domains[d].Name == "" {
-			continue
+		if i, ok := ix.at(domainHost(&p.Domains[d])); ok {
+			ix.atoms[i].domain, ix.atoms[i].oneLabel = d, p.Domains[d].Wildcard
 		}
-		a := &ix.atoms[ix.add(domainHost(p.Domains[d]))]
-		a.domain, a.oneLabel = d, p.Domains[d].Wildcard
 	}
 	for i := range ix.atoms {
 		a := &ix.atoms[i]
 		if a.domain < 0 && a.host.Kind == v1alpha1.HostExact {
 			a.domain = ix.wildcardAbove(a.host.Name)
 		}
-		if a.domain >= 0 && coveredBy(a.host, p.Passed) {
+		if a.domain >= 0 && coveredBy(*a.host, p.Passed) {
 			a.domain = -1
 		}
 	}

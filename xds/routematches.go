@@ -70,7 +70,7 @@ func (b *builder) newRuleMatches(r *Rule, a *atom) []*routev3.RouteMatch {
 	matches := b.requestMatches(r)
 	for _, match := range matches {
 		if a.host.Kind == v1alpha1.HostAny {
-			match.Headers = append(match.Headers, headerMatcher(":authority", hostText(a.host)))
+			match.Headers = append(match.Headers, headerMatcher(":authority", hostText(*a.host)))
 		}
 		match.FilterState = b.connectionMatch(r)
 	}
