@@ -86,15 +86,16 @@ func statusPages() [][2]string {
 // statusListeners: kubelet and Prometheus come from outside the pod.
 func (b *builder) statusListeners() []*listenerv3.Listener {
 	var out []*listenerv3.Listener
+	filters := []*listenerv3.Filter{b.networkFilter("http", &hcmv3.HttpConnectionManager{
+		StatPrefix:     "netproxy_status",
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: statusRoutes()},
+		HttpFilters:    []*hcmv3.HttpFilter{b.httpFilter("router", &routerv3.Router{})},
+	})}
 	for _, f := range b.families() {
 		out = append(out, &listenerv3.Listener{
-			Name:    "status." + f.name,
-			Address: socketAddress(f.any, uint32(b.plan.AdminPort)),
-			FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{b.networkFilter("http", &hcmv3.HttpConnectionManager{
-				StatPrefix:     "netproxy_status",
-				RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: statusRoutes()},
-				HttpFilters:    []*hcmv3.HttpFilter{b.httpFilter("router", &routerv3.Router{})},
-			})}}},
+			Name:                  "status." + f.name,
+			Address:               socketAddress(f.any, uint32(b.plan.AdminPort)),
+			FilterChains:          []*listenerv3.FilterChain{{Filters: filters}},
 			IgnoreGlobalConnLimit: true,
 		})
 	}

@@ -185,9 +185,23 @@ func httpOptions(t transport) *upstreamhttpv3.HttpProtocolOptions {
 	return options
 }
 
-// dnsCache resolves a name and refuses addresses. Envoy refuses a second configuration under the name of a cache that is
-// still in use, so the name has a digest of it.
+// cacheKey is what a DNS cache depends on.
+type cacheKey struct {
+	way   v1alpha1.Resolution
+	class int
+}
+
 func (b *builder) dnsCache(way v1alpha1.Resolution, c portClass) *dnscachev3.DnsCacheConfig {
+	key := cacheKey{way, c.index}
+	if b.caches[key] == nil {
+		b.caches[key] = b.newDNSCache(way, c)
+	}
+	return b.caches[key]
+}
+
+// newDNSCache resolves a name and refuses addresses. Envoy refuses a second configuration under the name of a cache that is
+// still in use, so the name has a digest of it.
+func (b *builder) newDNSCache(way v1alpha1.Resolution, c portClass) *dnscachev3.DnsCacheConfig {
 	refused := slices.Concat(b.plan.special, c.denied)
 	if way == v1alpha1.ResolutionPublic {
 		refused = append(refused, privatePrefixes()...)

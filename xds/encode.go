@@ -71,8 +71,9 @@ const (
 	responseEnds  = "]}\n"
 )
 
-// sample is after how many members a list's size is foreseen.
-const sample = 32
+// sample is after how many members a list's size is foreseen. The first does not count: the one for every other name is
+// shorter than those of names.
+const sample = 16
 
 // resources writes a DiscoveryResponse.
 func (w *writer) resources(messages ...proto.Message) {
@@ -101,11 +102,14 @@ func (w *writer) resourceWithList(m proto.Message, field protoreflect.Name, coun
 	w.raw(`,"`)
 	w.raw(m.ProtoReflect().Descriptor().Fields().ByName(field).JSONName())
 	w.raw(`":[`)
-	from, done := len(w.out), 0
+	from, done := 0, 0
 	list(func() {
-		if done == sample && count > sample {
-			each := (len(w.out)-from)/sample + 1
-			w.out = slices.Grow(w.out, (count-done)*(each+each/32)) // some are longer
+		switch {
+		case done == 1:
+			from = len(w.out)
+		case done == sample && count > sample:
+			each := (len(w.out)-from)/(sample-1) + 1
+			w.out = slices.Grow(w.out, (count-done)*(each+each/64)) // some are longer
 		}
 		w.member(done == 0)
 		done++

@@ -36,10 +36,11 @@ type filterKit struct {
 	plain *listenerv3.Filter // the HTTP connection manager of plaintext
 	// mitm are those of interception, by name and by address, where domains share chains.
 	mitm, mitmAddress *listenerv3.Filter
+	states            map[string]*listenerv3.Filter // by transport, what connections remember
 }
 
 func (b *builder) newFilterKit() *filterKit {
-	k := &filterKit{builder: b}
+	k := &filterKit{builder: b, states: map[string]*listenerv3.Filter{}}
 	if len(b.plan.Domains) > 0 {
 		k.tls = b.transportSocket(b.downstreamTLS())
 	}
@@ -67,6 +68,13 @@ func (b *builder) networkFilter(name string, m validated) *listenerv3.Filter {
 // connectionState remembers where the client connected to. Interception also marks its requests: the upstream's TLS must
 // depend on the connection, not on a :scheme that the client writes.
 func (k *filterKit) connectionState(transport string) *listenerv3.Filter {
+	if k.states[transport] == nil {
+		k.states[transport] = k.newConnectionState(transport)
+	}
+	return k.states[transport]
+}
+
+func (k *filterKit) newConnectionState(transport string) *listenerv3.Filter {
 	values := []*setstatev3.FilterStateValue{
 		stateValue(statePort, "", "%DOWNSTREAM_LOCAL_PORT%"),
 	}

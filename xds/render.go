@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	dnscachev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -26,6 +27,8 @@ type builder struct {
 	forbidden    *routev3.Route_DirectResponse
 	anyMatch     *routev3.RouteMatch
 	filterSwitch *anypb.Any
+
+	caches map[cacheKey]*dnscachev3.DnsCacheConfig // which clusters and filters share
 }
 
 // Render writes the files of a sidecar. The same plan and config give the same bytes.
@@ -52,7 +55,7 @@ func (p *Plan) Render(cfg Config) (Files, error) {
 }
 
 func newBuilder(p *Plan, cfg Config) *builder {
-	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[v1alpha1.Resolution]*routev3.Route_Route{}}
+	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[v1alpha1.Resolution]*routev3.Route_Route{}, caches: map[cacheKey]*dnscachev3.DnsCacheConfig{}}
 }
 
 func (b *builder) files() (Files, error) {
@@ -81,7 +84,7 @@ func (b *builder) resourceFile(name string, size int, messages ...proto.Message)
 
 // routesFile is written host by host.
 func (b *builder) routesFile() File {
-	w := b.writer(routesSize)
+	w := b.writer(b.routesSize())
 	w.resourceWithList(b.routeConfiguration(), "virtual_hosts", b.plan.countVirtualHosts(), func(next func()) {
 		b.eachVirtualHost(func(host *routev3.VirtualHost) {
 			next()
@@ -96,13 +99,25 @@ func (b *builder) routesFile() File {
 const (
 	bootstrapSize = 5 << 10
 	clustersSize  = 10 << 10
-	routesSize    = 20 << 10 // and then as many more as the first hosts let expect
 	secretSize    = 512
+
+	routeTableSize  = 3 << 10 // without its virtual hosts
+	virtualHostSize = 1300
+	wideHostSize    = 480 // one of many
 
 	requestChainSize    = 10400 // a chain of requests
 	connectionChainSize = 1700  // and one of anything else
-	listenerSize        = 4 << 10
+	listenerSize        = 2 << 10
 )
+
+// routesSize is for the first virtual hosts; they let expect how much the others need.
+func (b *builder) routesSize() int {
+	each := virtualHostSize
+	if b.plan.wide() {
+		each = wideHostSize
+	}
+	return routeTableSize + each*min(b.plan.countVirtualHosts(), sample)
+}
 
 func (b *builder) listenersSize(listeners []proto.Message) int {
 	size := listenerSize

@@ -39,16 +39,16 @@ func (b *builder) routeConfiguration() *routev3.RouteConfiguration {
 // eachVirtualHost gives one virtual host after the other. What it gives is built anew for the next: a policy can have
 // thousands.
 func (b *builder) eachVirtualHost(yield func(*routev3.VirtualHost)) {
-	h := &hostBuilder{builder: b, host: &routev3.VirtualHost{}, matches: map[string][]*routev3.RouteMatch{}}
+	h := &hostBuilder{builder: b, host: &routev3.VirtualHost{}, matches: map[string][]*routev3.RouteMatch{}, checked: map[*routev3.RouteMatch]bool{}}
 	for i := range b.plan.names.atoms {
 		h.atom(&b.plan.names.atoms[i])
-		b.check(h.host)
+		h.check()
 		yield(h.host)
 	}
 	for i := range b.plan.Domains {
 		if d := &b.plan.Domains[i]; d.Addr.IsValid() {
 			h.address(addressAuthority(d.Addr), d)
-			b.check(h.host)
+			h.check()
 			yield(h.host)
 		}
 	}
@@ -62,8 +62,24 @@ type hostBuilder struct {
 	host   *routev3.VirtualHost
 	routes []*routev3.Route // all that there have been, to be used again
 
-	matches map[string][]*routev3.RouteMatch
-	key     []byte
+	matches    map[string][]*routev3.RouteMatch
+	key        []byte
+	traceMatch *routev3.RouteMatch
+	checked    map[*routev3.RouteMatch]bool
+}
+
+// check asks Envoy's own validation. Routes with the same match differ in their names at most, and are validated once.
+func (h *hostBuilder) check() {
+	routes := h.host.Routes
+	for _, route := range routes {
+		if !h.checked[route.Match] {
+			h.checked[route.Match] = true
+			h.builder.check(route)
+		}
+	}
+	h.host.Routes = nil
+	h.builder.check(h.host)
+	h.host.Routes = routes
 }
 
 func (h *hostBuilder) begin(name, authority string) {
@@ -124,13 +140,20 @@ func (h *hostBuilder) trace(d *Domain) {
 	if len(d.Headers) == 0 {
 		return
 	}
+	if h.traceMatch == nil {
+		h.traceMatch = interceptedTrace()
+	}
+	h.deny(h.route(h.traceMatch), ruleTrace)
+}
+
+func interceptedTrace() *routev3.RouteMatch {
 	match := anyPath()
 	match.Headers = []*routev3.HeaderMatcher{methodMatcher([]string{methodTrace})}
 	match.FilterState = []*matchv3.FilterStateMatcher{{
 		Key:     stateTransport,
 		Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: transportTLS}}},
 	}}
-	h.deny(h.route(match), ruleTrace)
+	return match
 }
 
 // rule makes one route for each alternative of the rule's http.
