@@ -4,9 +4,14 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 readonly what=${1:-all}
 
-# node_binary prints where the binary for these sources is, and builds it if it is not there.
+# node_binary prints where the binary for these sources is, and builds it if it is not there. CLUSTER_NODE names another one, such as
+# that of an older Kubernetes.
 node_binary() {
 	local sum file
+	if [[ -n ${CLUSTER_NODE:-} ]]; then
+		realpath -e "$CLUSTER_NODE"
+		return
+	fi
 	sum=$(cd "$here/node" && cat build.sh go.mod go.sum ./*.go | sha256sum | cut -c1-16)
 	file=$cache/bin/node-$sum
 	if [[ ! -x $file ]]; then
