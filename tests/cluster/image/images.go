@@ -22,6 +22,7 @@ func images() map[string]image {
 		"scratch":   {layers: []layer{program{"./tests/cluster/tool", "/tool"}}, entrypoint: []string{"/tool"}, user: "65532"},
 		"webhook":   {layers: []layer{program{"./cmd/netproxy-webhook", "/netproxy-webhook"}}, entrypoint: []string{"/netproxy-webhook"}, user: "65532"},
 		"init":      {layers: []layer{program{"./cmd/netproxy-init", "/netproxy-init"}}, entrypoint: []string{"/netproxy-init"}},
+		"cli":       {layers: []layer{program{"./cmd/kubectl-netproxy", "/kubectl-netproxy"}}, entrypoint: []string{"/kubectl-netproxy"}, user: "65532"},
 		"envoy":     {layers: []layer{envoy{}}, entrypoint: []string{"/usr/local/bin/envoy"}, user: "65532"},
 		"curl":      client(packages{add: []string{"curl"}}),
 		"python":    client(packages{add: []string{"python3-requests"}}, source("client.py")),
