@@ -78,17 +78,17 @@ func probeField() *field.Path {
 }
 
 // probeContainer needs a network namespace of its own inside of the pod, which is the Internet of the attacks (SYS_ADMIN to make
-// it, NET_ADMIN to join both), and attacks that write raw packets (NET_RAW). In a container that ran anything else these would undo
+// it, NET_ADMIN to join both, NET_BIND_SERVICE for its DNS server), and attacks that write raw packets (NET_RAW). In a container that ran anything else these would undo
 // the packet filter.
 func probeContainer(in *Inputs) corev1.Container {
 	c := container(ProbeContainer, in.Images.CLI, in.Images.pullPolicy())
-	c.Command = []string{"/kubectl-netproxy", "probe"}
+	c.Args = []string{"probe"}
 	c.Resources = corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
 		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi")},
 	}
 	c.SecurityContext = confined()
-	c.SecurityContext.Capabilities.Add = []corev1.Capability{"NET_ADMIN", "NET_RAW", "SYS_ADMIN"}
+	c.SecurityContext.Capabilities.Add = []corev1.Capability{"NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SYS_ADMIN"}
 	c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup, c.SecurityContext.RunAsNonRoot = new(int64(0)), new(int64(0)), new(false)
 	c.VolumeMounts = []corev1.VolumeMount{
 		{Name: volumeLab, MountPath: ProbeLabMount, ReadOnly: true},
