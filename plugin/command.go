@@ -166,7 +166,7 @@ func addVerbs(root *cobra.Command, s *shell) {
 	root.AddCommand(grouped(groupWatch, newApplyCommand(s), newDiffCommand(s), newGetCommand(s), newStatusCommand(s), newLogsCommand(s))...)
 	root.AddCommand(grouped(groupCluster, newInstallCommand(s), newUninstallCommand(s), newCheckCommand(s), newRotateCommand(s), newTrustCommand(s), newInjectCommand(s))...)
 	root.AddCommand(grouped(groupOther,
-		newDemoCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
+		newDemoCommand(s), newProbeCommand(s), newVersionCommand(s), newCompletionCommand(s), newOptionsCommand(s))...)
 }
 
 // noArguments tells a mistyped verb from a stray argument.

@@ -15,22 +15,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/netproxy/netproxy/plugin/lab"
 	"github.com/netproxy/netproxy/xds"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// The test binary stands for two programs: the plugin, which starts itself again inside of the lab, and an Envoy whose
-// configuration was broken on purpose.
+// The test binary stands for more programs: the plugin, which starts itself again inside of the lab, an Envoy whose
+// configuration was broken on purpose, and a cluster with one pod that is probed.
 const (
 	asPluginEnv = "NETPROXY_TEST_AS_PLUGIN"
 	faultEnv    = "NETPROXY_TEST_FAULT"
+	probedEnv   = "NETPROXY_TEST_PROBED"
 )
 
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(faultEnv) != "":
 		brokenEnvoy(os.Getenv(faultEnv))
+	case os.Getenv(probedEnv) != "":
+		os.Exit(lab.Main(probeInLab))
 	case os.Getenv(asPluginEnv) != "":
 		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 		os.Exit(Run(context.Background(), streams, "test", os.Args[1:]))

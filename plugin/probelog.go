@@ -142,6 +142,7 @@ func (f *probeLog) read(ctx context.Context) error {
 	case f.failure != "":
 		return errors.New("the probe: " + f.failure)
 	case f.done:
+		f.rows = attack.InOrder(f.rows)
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("time is up after %d attacks: give it more with --timeout", len(f.rows))

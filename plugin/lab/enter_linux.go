@@ -51,6 +51,41 @@ func Main(run func() int) int {
 // namespaces (and a user namespace unless it has the privileges already) and
 // returns its exit code. The child dies with its parent.
 func Enter(ctx context.Context, args []string, s Streams) (int, error) {
+	code, err := again(ctx, args, s, func(cmd *exec.Cmd) { cmd.SysProcAttr = namespaces() })
+	if err != nil {
+		return 0, fmt.Errorf("start the lab: %w%s", err, hint(err))
+	}
+	return code, nil
+}
+
+// EnterPod is Enter for a process in a pod of a cluster: the new network
+// namespace will be the Internet, and [Join] leads the pod there. It needs
+// CAP_SYS_ADMIN in the pod, and leaves its files alone.
+func EnterPod(ctx context.Context, args []string, s Streams) (int, error) {
+	pod, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return 0, fmt.Errorf("open the pod's network namespace: %w", err)
+	}
+	defer func() { _ = pod.Close() }()
+	code, err := again(ctx, args, s, func(cmd *exec.Cmd) {
+		cmd.ExtraFiles = []*os.File{pod}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	})
+	if errors.Is(err, unix.EPERM) {
+		return 0, fmt.Errorf("make a network namespace in the pod: %w (the container needs CAP_SYS_ADMIN, and a seccomp profile that lets it be used)", err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("make a network namespace in the pod: %w", err)
+	}
+	return code, nil
+}
+
+// podFile is the descriptor of the pod's network namespace in a process that
+// EnterPod started: the first of ExtraFiles.
+const podFile = 3
+
+// again runs the current program with args, changed, and returns its exit code.
+func again(ctx context.Context, args []string, s Streams, change func(*exec.Cmd)) (int, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find the running program: %w", err)
@@ -62,7 +97,7 @@ func Enter(ctx context.Context, args []string, s Streams) (int, error) {
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
 	cmd.Env = append(os.Environ(), insideEnv+"="+outside)
-	cmd.SysProcAttr = namespaces()
+	change(cmd)
 	// The child answers an interrupt itself and cleans up; the parent waits for it.
 	interrupts := make(chan os.Signal, 4)
 	signal.Notify(interrupts, os.Interrupt)
@@ -75,10 +110,7 @@ func Enter(ctx context.Context, args []string, s Streams) (int, error) {
 	if errors.As(err, &exit) && exit.Exited() {
 		return exit.ExitCode(), nil
 	}
-	if err != nil {
-		return 0, fmt.Errorf("start the lab: %w%s", err, hint(err))
-	}
-	return 0, nil
+	return 0, err
 }
 
 func namespaces() *syscall.SysProcAttr {

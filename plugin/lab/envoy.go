@@ -52,6 +52,9 @@ type Envoy struct {
 // the status port says that it is ready, or with an error that holds what
 // Envoy wrote. A previous Envoy of the pod is stopped.
 func (p *Pod) StartEnvoy(ctx context.Context, opts EnvoyOptions) (*Envoy, error) {
+	if p.thread == nil {
+		return nil, errJoined
+	}
 	if opts.Binary == "" {
 		opts.Binary = os.Getenv("ENVOY")
 	}

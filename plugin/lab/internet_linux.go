@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 )
 
 // Internet is the lab's Internet without pods, for pods that somebody else makes: it answers on every address, and on the
@@ -29,25 +30,25 @@ func NewInternet(ctx context.Context, resolvers []netip.Addr) (*Internet, error)
 	}
 	i := &Internet{World: world, Ledger: newLedger()}
 	i.Ledger.owners = world.Owners
-	if err := i.start(ctx, resolvers); err != nil {
+	if i.servers, err = serveInternet(ctx, i.World, i.Ledger, resolvers); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
 }
 
-func (i *Internet) start(ctx context.Context, resolvers []netip.Addr) error {
-	if err := serveEverything(true, resolvers); err != nil {
-		return err
+// serveInternet makes every address of the world's families local, and answers there. It returns the servers that run, also
+// when one of them does not start.
+func serveInternet(ctx context.Context, w *World, l *Ledger, resolvers []netip.Addr) ([]server, error) {
+	if err := serveEverything(slices.Contains(w.families, 6), resolvers); err != nil {
+		return nil, err
 	}
 	quickReuse()
-	packets, err := startPacketLog(i.Ledger)
+	packets, err := startPacketLog(l)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	i.servers = append(i.servers, packets)
-	servers, err := startServers(ctx, i.World, i.Ledger, resolvers)
-	i.servers = append(i.servers, servers...)
-	return err
+	servers, err := startServers(ctx, w, l, resolvers)
+	return append(servers, packets), err
 }
 
 // Close stops the servers. The routes end with the namespace.

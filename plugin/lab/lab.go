@@ -31,7 +31,8 @@ type Lab struct {
 	// IPv6 says whether the kernel has it; the lab is IPv4 only otherwise.
 	IPv6 bool
 
-	opts Options
+	opts      Options
+	resolvers []netip.Addr
 	platform
 	servers []server
 }
@@ -54,12 +55,12 @@ func New(ctx context.Context, opts Options) (*Lab, error) {
 	if opts.Pods < 1 || opts.Pods > 250 {
 		return nil, fmt.Errorf("a lab has 1 to 250 pods, not %d", opts.Pods)
 	}
-	l := &Lab{opts: opts, Ledger: newLedger()}
-	platform, err := newPlatform(l)
+	platform, err := newPlatform()
 	if err != nil {
 		return nil, err
 	}
-	l.platform = platform
+	l := &Lab{opts: opts, Ledger: newLedger(), platform: platform, IPv6: kernelHasIPv6()}
+	l.resolvers = defaultResolvers(l.IPv6)
 	if err := l.build(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -67,19 +68,11 @@ func New(ctx context.Context, opts Options) (*Lab, error) {
 }
 
 func (l *Lab) build(ctx context.Context) error {
-	families := []int{4}
-	if l.IPv6 {
-		families = append(families, 6)
-	}
 	ca, err := NewAuthority()
 	if err != nil {
 		return err
 	}
-	l.World = newWorld(ca, families...)
-	l.Ledger.owners = l.World.Owners
-	servers, err := startServers(ctx, l.World, l.Ledger, l.Resolvers())
-	l.servers = append(l.servers, servers...)
-	if err != nil {
+	if err := l.serve(ctx, ca); err != nil {
 		return err
 	}
 	for n := range l.opts.Pods {
@@ -90,6 +83,19 @@ func (l *Lab) build(ctx context.Context) error {
 		l.Pods = append(l.Pods, p)
 	}
 	return nil
+}
+
+// serve makes the process's own network namespace the Internet.
+func (l *Lab) serve(ctx context.Context, ca *Authority) error {
+	families := []int{4}
+	if l.IPv6 {
+		families = append(families, 6)
+	}
+	l.World = newWorld(ca, families...)
+	l.Ledger.owners = l.World.Owners
+	servers, err := serveInternet(ctx, l.World, l.Ledger, l.resolvers)
+	l.servers = append(l.servers, servers...)
+	return err
 }
 
 // startServers returns the servers that run, also when one of them does not start.
@@ -119,9 +125,11 @@ func (l *Lab) Close() error {
 }
 
 // Resolvers are the addresses of the pods' DNS server.
-func (l *Lab) Resolvers() []netip.Addr {
+func (l *Lab) Resolvers() []netip.Addr { return l.resolvers }
+
+func defaultResolvers(ipv6 bool) []netip.Addr {
 	all := []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, 10}), netip.MustParseAddr("fd00:10:96::a")}
-	if l.IPv6 {
+	if ipv6 {
 		return all
 	}
 	return all[:1]

@@ -23,38 +23,24 @@ var served = []string{
 
 // platform is the part of the lab that belongs to the operating system. The
 // process's own network namespace is the Internet.
-type platform struct {
-	home    *os.File
-	packets *packetLog
-}
+type platform struct{ home *os.File }
 
-func newPlatform(l *Lab) (platform, error) {
+func newPlatform() (platform, error) {
 	if !Inside() {
-		return platform{}, errors.New("the lab was not entered: call lab.Enter or lab.Main first")
-	}
-	if err := privateMounts(); err != nil {
-		return platform{}, err
+		return platform{}, errors.New("the lab was not entered: call lab.Enter, lab.EnterPod or lab.Main first")
 	}
 	home, err := os.Open("/proc/self/ns/net")
 	if err != nil {
 		return platform{}, fmt.Errorf("open the network namespace: %w", err)
 	}
-	if _, err := os.Stat("/proc/net/if_inet6"); err == nil {
-		l.IPv6 = true
-	}
-	if err := serveEverything(l.IPv6, l.Resolvers()); err != nil {
-		return platform{}, err
-	}
-	quickReuse()
-	packets, err := startPacketLog(l.Ledger)
-	if err != nil {
-		return platform{}, err
-	}
-	return platform{home: home, packets: packets}, nil
+	return platform{home: home}, nil
 }
 
-func (p platform) close() error {
-	return errors.Join(p.packets.close(), p.home.Close())
+func (p platform) close() error { return p.home.Close() }
+
+func kernelHasIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return err == nil
 }
 
 // serveEverything makes all of the Internet local (AnyIP routes). IPv6 binds

@@ -25,11 +25,14 @@ type Pod struct {
 	// the next Capture and StartEnvoy.
 	RedirectPort, AdminPort uint16
 
-	lab    *Lab
+	lab *Lab
+	// thread starts the pod's programs; nil for a pod that [Join] found.
 	thread *podThread
 	ns     netNS
 	dir    string
-	turn   atomic.Uint64
+	// link is the pod's interface to the Internet.
+	link string
+	turn atomic.Uint64
 
 	mu    sync.Mutex
 	envoy *Envoy
@@ -37,33 +40,34 @@ type Pod struct {
 	exposed map[string]string
 }
 
-// address computes the pod's addresses: 10.244.N.0/24 and fd00:10:244:N::/64.
-func (p *Pod) address() {
-	v4 := func(last byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 244, byte(p.Index), last}) }
-	v6 := func(last byte) netip.Addr {
-		return netip.AddrFrom16([16]byte{0xfd, 0, 0, 0x10, 2, 0x44, 0, byte(p.Index), 15: last})
-	}
-	p.ProxyAddrs = []netip.Addr{v4(2)}
+// address takes the pod's addresses from two networks, a /24 and a /64.
+func (p *Pod) address(v4, v6 netip.Addr) {
+	p.ProxyAddrs = []netip.Addr{numbered(v4, 2)}
 	for i := range byte(clientAddrs) {
-		p.ClientAddrs = append(p.ClientAddrs, v4(16+i))
+		p.ClientAddrs = append(p.ClientAddrs, numbered(v4, 16+i))
 	}
 	if !p.lab.IPv6 {
 		return
 	}
-	p.ProxyAddrs = append(p.ProxyAddrs, v6(2))
+	p.ProxyAddrs = append(p.ProxyAddrs, numbered(v6, 2))
 	for i := range byte(clientAddrs) {
-		p.ClientAddrs = append(p.ClientAddrs, v6(16+i))
+		p.ClientAddrs = append(p.ClientAddrs, numbered(v6, 16+i))
 	}
+}
+
+// numbered is an address with another last byte.
+func numbered(a netip.Addr, last byte) netip.Addr {
+	b := a.AsSlice()
+	b[len(b)-1] = last
+	out, _ := netip.AddrFromSlice(b)
+	return out
 }
 
 // gateways are the Internet's ends of the pod's link, in the order of ProxyAddrs.
 func (p *Pod) gateways() []netip.Addr {
 	var out []netip.Addr
 	for _, a := range p.ProxyAddrs {
-		b := a.AsSlice()
-		b[len(b)-1] = 1
-		g, _ := netip.AddrFromSlice(b)
-		out = append(out, g)
+		out = append(out, numbered(a, 1))
 	}
 	return out
 }
@@ -108,6 +112,9 @@ func (p *Pod) close() error {
 	var err error
 	if envoy != nil {
 		err = envoy.Stop()
+	}
+	if p.thread == nil {
+		return errors.Join(err, p.ns.close())
 	}
 	return errors.Join(err, p.thread.close())
 }

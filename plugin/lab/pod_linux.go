@@ -19,13 +19,16 @@ import (
 // newPod makes the namespaces of pod number n, connects them to the Internet
 // and programs the packet filter.
 func (l *Lab) newPod(n int) (*Pod, error) {
+	if err := privateMounts(); err != nil {
+		return nil, err
+	}
 	thread, err := newPodThread(l.home)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pod{lab: l, Index: n, thread: thread, ns: thread.ns, dir: filepath.Join(baseDir, fmt.Sprintf("pod%d", n)),
+	p := &Pod{lab: l, Index: n, thread: thread, ns: thread.ns, dir: filepath.Join(baseDir, fmt.Sprintf("pod%d", n)), link: "eth0",
 		RedirectPort: RedirectPort, AdminPort: AdminPort, exposed: map[string]string{}}
-	p.address()
+	p.address(netip.AddrFrom4([4]byte{10, 244, byte(n)}), netip.AddrFrom16([16]byte{0xfd, 0, 0, 0x10, 2, 0x44, 0, byte(n)}))
 	if err := errors.Join(p.connect(), p.mount()); err != nil {
 		return nil, errors.Join(fmt.Errorf("pod %d: %w", n, err), thread.close())
 	}
@@ -38,7 +41,7 @@ func (l *Lab) newPod(n int) (*Pod, error) {
 // connect makes the veth pair and gives both ends their addresses.
 func (p *Pod) connect() error {
 	name := fmt.Sprintf("pod%d", p.Index)
-	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(p.ns.file.Fd()))}
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: p.link, PeerNamespace: netlink.NsFd(int(p.ns.file.Fd()))}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return fmt.Errorf("make a veth pair: %w", err)
 	}
@@ -59,7 +62,7 @@ func (p *Pod) connect() error {
 		return err
 	}
 	addrs := append(append([]netip.Addr{}, p.ProxyAddrs...), p.ClientAddrs...)
-	if err := setUp(inside, "eth0", addrs...); err != nil {
+	if err := setUp(inside, p.link, addrs...); err != nil {
 		return err
 	}
 	return p.route(inside, outside, name)
@@ -86,7 +89,7 @@ func setUp(h *netlink.Handle, name string, addrs ...netip.Addr) error {
 // route gives the pod its default routes. The way back stands in the local
 // table, where the routes of the Internet are, because it must win over them.
 func (p *Pod) route(inside, outside *netlink.Handle, name string) error {
-	in, err := inside.LinkByName("eth0")
+	in, err := inside.LinkByName(p.link)
 	if err != nil {
 		return fmt.Errorf("find the pod's interface: %w", err)
 	}
@@ -156,6 +159,9 @@ func replaceResolvConf(from string) error {
 // Capture programs the packet filter for a policy's default action. New pods
 // start with Deny.
 func (p *Pod) Capture(action capture.DefaultAction) error {
+	if p.thread == nil {
+		return errJoined
+	}
 	c := capture.Config{
 		ProxyUID: ProxyUID, RedirectPort: p.RedirectPort, AdminPort: p.AdminPort,
 		Resolvers: p.lab.Resolvers(), Default: action, Closed: p.lab.opts.Closed,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -38,9 +40,27 @@ func (p *Pod) Run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
+// RunPrivileged runs a program inside the pod with the privileges of the lab
+// itself, as a container that may change the network. Unlike others it knows
+// nothing of the lab around it.
+func (p *Pod) RunPrivileged(cmd *exec.Cmd) error {
+	if p.thread == nil {
+		return errJoined
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = slices.DeleteFunc(cmd.Environ(), func(v string) bool { return strings.HasPrefix(v, insideEnv+"=") })
+	if err := p.thread.do(cmd.Start); err != nil {
+		return fmt.Errorf("run %s in the pod: %w", cmd.Path, err)
+	}
+	return cmd.Wait()
+}
+
 // start forks from the pod's own thread: the child is in its namespaces and
 // dies with it.
 func (p *Pod) start(cmd *exec.Cmd, uid uint32) error {
+	if p.thread == nil {
+		return errJoined
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if hasUIDs() {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}

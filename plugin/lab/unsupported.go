@@ -32,9 +32,12 @@ func Main(func() int) int {
 // Enter returns [ErrUnsupported].
 func Enter(context.Context, []string, Streams) (int, error) { return 0, ErrUnsupported }
 
+// EnterPod returns [ErrUnsupported].
+func EnterPod(context.Context, []string, Streams) (int, error) { return 0, ErrUnsupported }
+
 type platform struct{}
 
-func newPlatform(*Lab) (platform, error) { return platform{}, ErrUnsupported }
+func newPlatform() (platform, error) { return platform{}, ErrUnsupported }
 
 func (platform) close() error { return nil }
 
@@ -46,6 +49,10 @@ type netNS struct{}
 
 func (netNS) do(func() error) error { return ErrUnsupported }
 
+func (netNS) close() error { return nil }
+
+func (l *Lab) join(context.Context, JoinOptions) error { return ErrUnsupported }
+
 func (l *Lab) newPod(int) (*Pod, error) { return nil, ErrUnsupported }
 
 func (e *Envoy) start(context.Context) error { return ErrUnsupported }
@@ -55,6 +62,12 @@ func originalDestination(net.Conn) (netip.AddrPort, error) {
 }
 
 func hasUIDs() bool { return false }
+
+func kernelHasIPv6() bool { return false }
+
+func serveInternet(context.Context, *World, *Ledger, []netip.Addr) ([]server, error) {
+	return nil, ErrUnsupported
+}
 
 func divert(uint16, []netip.Addr) error { return ErrUnsupported }
 
@@ -66,6 +79,9 @@ func (p *Pod) Listening() ([]netip.AddrPort, error) { return nil, ErrUnsupported
 
 // Run returns [ErrUnsupported].
 func (p *Pod) Run(*exec.Cmd) error { return ErrUnsupported }
+
+// RunPrivileged returns [ErrUnsupported].
+func (p *Pod) RunPrivileged(*exec.Cmd) error { return ErrUnsupported }
 
 // Capture returns [ErrUnsupported].
 func (p *Pod) Capture(capture.DefaultAction) error { return ErrUnsupported }

@@ -125,6 +125,11 @@ func (w *World) Lookup(name string) (addrs []netip.Addr, known bool) {
 	if addrs, ok := w.overrides[name]; ok {
 		return addrs, len(addrs) > 0
 	}
+	return w.lookup(name)
+}
+
+// lookup is Lookup without overrides.
+func (w *World) lookup(name string) (addrs []netip.Addr, known bool) {
 	if addrs, ok := w.names[name]; ok {
 		return addrs, true
 	}
@@ -151,10 +156,12 @@ func (w *World) Delegate(beyond func(name string) (addrs []netip.Addr, known boo
 	w.beyond = beyond
 }
 
-// Addr returns the address of name in the family of like, or an error that
-// names what is missing.
+// Addr returns the address at which name lives, whatever the DNS server says,
+// or an error that names what is missing.
 func (w *World) Addr(name string, v6 bool) (netip.Addr, error) {
-	addrs, _ := w.Lookup(name)
+	w.mu.RLock()
+	addrs, _ := w.lookup(canonical(name))
+	w.mu.RUnlock()
 	for _, a := range addrs {
 		if a.Is6() == v6 {
 			return a, nil

@@ -18,7 +18,7 @@ func addresses() []Scenario {
 		{"addr-metadata-name", "the metadata address, Host is an allowed name", catAddress, metadataName},
 		{"addr-metadata6", "the metadata address over IPv6", catAddress, func(e *env) error {
 			if !e.lab.IPv6 {
-				return errSkip("this kernel has no IPv6")
+				return errNoIPv6
 			}
 			return e.plainTo(netip.AddrPortFrom(metadata[1], 80), "["+metadata[1].String()+"]")
 		}},

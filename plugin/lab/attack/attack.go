@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/netproxy/netproxy/plugin/lab"
 )
@@ -53,7 +54,7 @@ type Scenario struct {
 // Options are what a run needs.
 type Options struct {
 	Lab *lab.Lab
-	// Pod runs the Envoy under attack. Scenarios about DNS restart it.
+	// Pod runs the Envoy under attack. Scenarios about DNS restart it if they can.
 	Pod    *lab.Pod
 	Target Target
 	// Only, when not empty, are the IDs to run.
@@ -63,7 +64,8 @@ type Options struct {
 }
 
 // Run gives the target's names addresses on the lab's Internet and runs the
-// scenarios one after the other. The error is about the lab, never about a
+// scenarios one after the other. It can take a minute more for a proxy that
+// cannot be restarted, which has to forget what it was told. The error is about the lab, never about a
 // leak: see [Outcome.Result].
 func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	for _, ep := range o.Target.endpoints() {
@@ -82,39 +84,63 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	for _, id := range o.Only {
 		only[id] = true
 	}
-	r := runner{Options: o}
+	r := runner{Options: o, names: newMisleader(o.Lab, o.Pod)}
 	var out []Outcome
-	for _, s := range Scenarios() {
+	for _, s := range r.order(Scenarios()) {
 		if len(only) > 0 && !only[s.ID] {
 			continue
 		}
 		row, err := r.attempt(ctx, s)
 		if err != nil {
-			return out, err
+			return InOrder(out), err
 		}
 		out = append(out, row)
 		if o.Progress != nil {
 			o.Progress(row)
 		}
 	}
-	return out, r.freshen(ctx)
+	if !r.Pod.Restarts() {
+		return InOrder(out), nil // the pod ends with the run
+	}
+	return InOrder(out), r.freshen(ctx)
 }
 
-// runner is one run. stale says that the proxy has resolved names to addresses
-// that an attack made up.
+// runner is one run.
 type runner struct {
 	Options
-	stale bool
+	names misleader
 }
 
-// freshen makes the proxy forget what it resolved during an attack.
-func (r *runner) freshen(ctx context.Context) error {
-	if !r.stale {
-		return nil
+// order puts rebinding first where the proxy remembers what it has resolved.
+func (r *runner) order(scenarios []Scenario) []Scenario {
+	if !r.Pod.Restarts() {
+		slices.SortStableFunc(scenarios, func(a, b Scenario) int { return isRebinding(b) - isRebinding(a) })
 	}
-	r.stale = false
-	if _, err := r.Pod.RestartEnvoy(ctx); err != nil {
-		return fmt.Errorf("start the proxy again after an attack: %w", err)
+	return scenarios
+}
+
+func isRebinding(s Scenario) int {
+	if s.Category == catRebinding {
+		return 1
+	}
+	return 0
+}
+
+// InOrder sorts rows as [Scenarios] has them. Those of a pod's own proxy come
+// in another order.
+func InOrder(rows []Outcome) []Outcome {
+	at := map[string]int{}
+	for i, s := range Scenarios() {
+		at[s.ID] = i
+	}
+	slices.SortStableFunc(rows, func(a, b Outcome) int { return at[a.ID] - at[b.ID] })
+	return rows
+}
+
+// freshen lets the proxy resolve names to their own addresses again.
+func (r *runner) freshen(ctx context.Context) error {
+	if err := r.names.restore(ctx); err != nil {
+		return fmt.Errorf("undo an attack on names: %w", err)
 	}
 	return nil
 }
@@ -154,6 +180,8 @@ type errSkip string
 
 func (e errSkip) Error() string { return string(e) }
 
+const errNoIPv6 = errSkip("the pod has no IPv6")
+
 func (r *runner) attempt(ctx context.Context, s Scenario) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return Outcome{}, fmt.Errorf("attack: %w", err)
@@ -164,11 +192,10 @@ func (r *runner) attempt(ctx context.Context, s Scenario) (Outcome, error) {
 		}
 	}
 	e := &env{
-		ctx: ctx, lab: r.Lab, pod: r.Pod, target: r.Target, token: lab.NewToken(), mark: r.Lab.Ledger.Mark(),
+		ctx: ctx, lab: r.Lab, pod: r.Pod, target: r.Target, names: r.names, token: lab.NewToken(), mark: r.Lab.Ledger.Mark(),
 		out: Outcome{ID: s.ID, Title: s.Title, Category: s.Category, Result: Pass},
 	}
 	err := s.run(e)
-	r.stale = r.stale || e.stale
 	var skip errSkip
 	switch {
 	case errors.As(err, &skip):

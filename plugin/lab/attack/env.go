@@ -25,8 +25,7 @@ type env struct {
 	mark   uint64
 	// token is in every request; where it turns up, the request has been.
 	token string
-	// stale is set by a scenario after which the proxy has to forget what it resolved.
-	stale bool
+	names misleader
 	out   Outcome
 }
 
@@ -68,7 +67,7 @@ func (e *env) at(ep Endpoint, v6 bool) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(a, ep.Port), nil
 	}
 	if v6 && !e.lab.IPv6 {
-		return netip.AddrPort{}, errSkip("this kernel has no IPv6")
+		return netip.AddrPort{}, errNoIPv6
 	}
 	a, err := e.lab.World.Addr(ep.Name, v6)
 	return netip.AddrPortFrom(a, ep.Port), err
@@ -80,7 +79,7 @@ func (e *env) attacker(port uint16, v6 bool) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(lab.Attacker4, port), nil
 	}
 	if !e.lab.IPv6 {
-		return netip.AddrPort{}, errSkip("this kernel has no IPv6")
+		return netip.AddrPort{}, errNoIPv6
 	}
 	return netip.AddrPortFrom(lab.Attacker6, port), nil
 }

@@ -42,7 +42,7 @@ func loopback6(e *env) netip.Addr {
 // ownPort must be closed for the workload.
 func (e *env) ownPort(addr netip.Addr, port uint16) error {
 	if !addr.IsValid() {
-		return errSkip("this kernel has no IPv6")
+		return errNoIPv6
 	}
 	dst := netip.AddrPortFrom(addr, port)
 	e.out.Host = dst.String()

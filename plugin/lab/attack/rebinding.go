@@ -2,6 +2,7 @@ package attack
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/netproxy/netproxy/plugin/lab"
@@ -9,15 +10,17 @@ import (
 
 const catRebinding = "DNS rebinding"
 
-// rebinding lets an allowed name resolve to where nobody may go. The proxy is
-// restarted first, so that it asks again.
-func rebinding() []Scenario {
-	var out []Scenario
-	for _, r := range []struct {
-		id, address string
-		// private addresses are what `resolution: Any` is for.
-		private bool
-	}{
+// forbidden is an address that no allowed name may lead to.
+type forbidden struct {
+	id, address string
+	// private addresses are what `resolution: Any` is for.
+	private bool
+}
+
+func (f forbidden) addr() netip.Addr { return netip.MustParseAddr(f.address) }
+
+func allForbidden() []forbidden {
+	return []forbidden{
 		{"metadata", "169.254.169.254", false},
 		{"loopback", "127.0.0.1", false},
 		{"unspecified", "0.0.0.0", false},
@@ -28,53 +31,59 @@ func rebinding() []Scenario {
 		{"nat64", "64:ff9b::a9fe:a9fe", false},
 		{"unique-local", "fd12:3456::1", true},
 		{"metadata6", "fd00:ec2::254", false},
-	} {
-		addr := netip.MustParseAddr(r.address)
-		title := "an allowed name resolves to " + r.address
+	}
+}
+
+// rebinding lets an allowed name resolve to where nobody may go.
+func rebinding() []Scenario {
+	var out []Scenario
+	for _, f := range allForbidden() {
+		title := "an allowed name resolves to " + f.address
 		out = append(out,
-			Scenario{"rebind-" + r.id, title + ", intercepted", catRebinding, func(e *env) error {
+			Scenario{"rebind-" + f.id, title + ", intercepted", catRebinding, func(e *env) error {
 				ep, err := e.intercepted(0)
-				return e.rebind(ep, err, addr, r.private, true)
+				return e.rebind(ep, err, f, true)
 			}},
-			Scenario{"rebind-pass-" + r.id, title + ", passed through", catRebinding, func(e *env) error {
+			Scenario{"rebind-pass-" + f.id, title + ", passed through", catRebinding, func(e *env) error {
 				ep, err := e.passthrough()
-				return e.rebind(ep, err, addr, r.private, true)
+				return e.rebind(ep, err, f, true)
 			}},
-			Scenario{"rebind-plain-" + r.id, title + ", plaintext", catRebinding, func(e *env) error {
+			Scenario{"rebind-plain-" + f.id, title + ", plaintext", catRebinding, func(e *env) error {
 				ep, err := e.plaintext()
-				return e.rebind(ep, err, addr, r.private, false)
+				return e.rebind(ep, err, f, false)
 			}})
 	}
 	return out
 }
 
-func (e *env) rebind(ep Endpoint, err error, addr netip.Addr, private, withTLS bool) error {
+func (e *env) rebind(ep Endpoint, err error, f forbidden, withTLS bool) error {
 	if err != nil {
 		return err
 	}
 	if ep.TrustsClient {
 		return errSkip("the rule has resolution Client: the proxy does not resolve the name")
 	}
-	if private && ep.AcceptsPrivate {
-		return errSkip("the rule has resolution Any: private addresses are allowed")
-	}
 	if e.target.DefaultAllow && !withTLS {
 		return errSkip("default Allow keeps the client's address")
 	}
-	if addr.Is6() && !e.lab.IPv6 {
-		return errSkip("this kernel has no IPv6")
+	if err := e.forbids(ep, f); err != nil {
+		return err
 	}
 	dst, err := e.at(ep, false)
 	if err != nil {
 		return err
 	}
-	e.lab.World.Override(ep.Name, addr)
-	defer e.lab.World.ClearOverrides()
-	e.stale = true
-	if _, err := e.pod.RestartEnvoy(e.ctx); err != nil {
+	var all []netip.Addr
+	for _, other := range allForbidden() {
+		if e.forbids(ep, other) == nil {
+			all = append(all, other.addr())
+		}
+	}
+	addrs, err := e.names.mislead(e.ctx, ep.Name, f.addr(), all)
+	if err != nil {
 		return err
 	}
-	if local := addr.IsLoopback() || addr.IsUnspecified(); local {
+	if slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.IsLoopback() || a.IsUnspecified() }) {
 		stop, err := e.pod.Trap(e.ctx, ep.Port)
 		if err != nil {
 			return err
@@ -85,18 +94,30 @@ func (e *env) rebind(ep Endpoint, err error, addr netip.Addr, private, withTLS b
 	if withTLS {
 		p.tls = hello1(ep.Name)
 	}
-	return e.judgeRebind(e.send(p), addr)
+	return e.judgeRebind(e.send(p), f.addr(), addrs)
+}
+
+// forbids is nil if the endpoint's name may not lead to the address.
+func (e *env) forbids(ep Endpoint, f forbidden) error {
+	switch {
+	case f.private && ep.AcceptsPrivate:
+		return errSkip("the rule has resolution Any: private addresses are allowed")
+	case f.addr().Is6() && !e.lab.IPv6:
+		return errNoIPv6
+	}
+	return nil
 }
 
 // judgeRebind: the connection itself is what must not happen, whether or not
 // a certificate stops it later.
-func (e *env) judgeRebind(res lab.Result, addr netip.Addr) error {
+func (e *env) judgeRebind(res lab.Result, addr netip.Addr, addrs []netip.Addr) error {
 	if err := e.judge(res, "refused, no connection to "+addr.String(), !res.Success() && res.Outcome != lab.Timeout); err != nil {
 		return err
 	}
 	for _, entry := range e.lab.Ledger.Since(e.mark) {
 		to := entry.To.Addr()
-		if entry.Kind == lab.Connection && (to == addr.Unmap() || to.IsLoopback()) {
+		reached := slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap() == to })
+		if entry.Kind == lab.Connection && (reached || to.IsLoopback()) {
 			e.out.Result, e.out.Detail = Leak, "the proxy connected to "+entry.To.String()
 		}
 	}
