@@ -74,7 +74,7 @@ type RuleUse struct {
 
 // Describe computes what Render would make of the listeners.
 func (p *Plan) Describe(families Families) Description {
-	b := &builder{packer: newPacker(), plan: p, cfg: Config{Paths: SidecarPaths(), Families: families}}
+	b := newBuilder(p, Config{Paths: SidecarPaths(), Families: families})
 	chains := newChainSet(b)
 	d := newDescriber(&selector{builder: b, in: b.inputs(), chains: chains})
 	d.tree() // makes the chains, in the order of the rendering
