@@ -91,7 +91,7 @@ func (o *checkOptions) run(ctx context.Context, s *shell) error {
 		return err
 	}
 	c := &checker{shell: s, client: client, mapper: client.NewMapper(), options: options, findings: []finding{}}
-	steps := []func(context.Context) bool{c.server, c.kinds, c.deployment, c.webhooks, c.answer, c.rights, c.policies, c.pods}
+	steps := []func(context.Context) bool{c.server, c.kinds, c.defaults, c.deployment, c.webhooks, c.answer, c.rights, c.policies, c.pods}
 	if o.Pre {
 		steps = []func(context.Context) bool{c.server, c.nodes, c.mayInstall, c.namespaceLevels}
 	}

@@ -18,6 +18,7 @@ type explainOptions struct {
 	Host     string
 	IP       string
 	HTTP2    bool
+	Resolved []string
 	Families string
 	Output   outputFormat
 
@@ -79,6 +80,7 @@ func newExplainCommand(s *shell) *cobra.Command {
 	flags.StringVar(&o.SNI, "sni", "", "name in the TLS handshake; empty for none (default: the URL's host)")
 	flags.StringVar(&o.Host, "host", "", "Host header or :authority (default: the URL's host)")
 	flags.StringVar(&o.IP, "ip", "", "address that the client connects to")
+	flags.StringSliceVar(&o.Resolved, "resolved", nil, "address that the proxy's DNS has for the name (repeatable; default: one that the rule accepts)")
 	flags.BoolVar(&o.HTTP2, "http2", false, "the request is HTTP/2")
 	flags.StringVar(&o.Families, "family", "dual", "address families of the pod: dual, ipv4 or ipv6")
 	addOutputFlag(cmd, &o.Output)
@@ -104,6 +106,13 @@ func (o *explainOptions) complete(cmd *cobra.Command, args []string) error {
 		o.question.Host = o.Host
 	}
 	o.question.HTTP2 = o.HTTP2
+	for _, text := range o.Resolved {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("--resolved %q: write an IPv4 or IPv6 address", text)
+		}
+		o.question.Resolved = append(o.question.Resolved, addr.Unmap())
+	}
 	if o.IP == "" {
 		return nil
 	}
@@ -140,8 +149,8 @@ func (o *explainOptions) validate() error {
 	}
 	q := o.question
 	switch {
-	case q == nil && (o.SNI != "" || o.Host != "" || o.IP != "" || o.HTTP2):
-		return errors.New("--sni, --host, --ip and --http2 are about a request: add its URL, for example https://api.openai.com/")
+	case q == nil && (o.SNI != "" || o.Host != "" || o.IP != "" || o.HTTP2 || len(o.Resolved) > 0):
+		return errors.New("--sni, --host, --ip, --resolved and --http2 are about a request: add its URL, for example https://api.openai.com/")
 	case q == nil:
 		return nil
 	case o.SNI != "" && !q.TLS:

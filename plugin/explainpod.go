@@ -43,7 +43,7 @@ func (o *explainOptions) find(ctx context.Context, s *shell) (*chosen, *runningP
 		if err != nil {
 			return nil, nil, err
 		}
-		c, err := compile(objects{where: "the cluster"}, policy, policy.GetNamespace())
+		c, err := o.fromCluster(ctx, s, client, policy, policy.GetNamespace())
 		return c, nil, err
 	}
 	pod, err := readPod(ctx, client, client.Namespace, o.target.name)
@@ -54,7 +54,7 @@ func (o *explainOptions) find(ctx context.Context, s *shell) (*chosen, *runningP
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := compile(objects{where: "the cluster"}, policy, pod.Namespace)
+	c, err := o.fromCluster(ctx, s, client, policy, pod.Namespace)
 	if err != nil {
 		return nil, nil, err
 	}

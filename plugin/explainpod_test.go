@@ -14,7 +14,7 @@ func renderedRevision(t *testing.T, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := compile(objects{}, docs.Policies[0], "demo")
+	c, err := compile(objects{}, docs.Policies[0], "demo", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,9 +25,42 @@ func renderedRevision(t *testing.T, text string) string {
 	return ""
 }
 
+const ownNamespaceObject = "apiVersion: v1\nkind: Namespace\nmetadata: {name: netproxy-system}\n"
+
+// TestExplainRanges: what the cluster counts as private counts in the answer, and what cannot be known is said.
+func TestExplainRanges(t *testing.T) {
+	const path, gone = "/api/v1/namespaces/netproxy-system/configmaps/netproxy-defaults", `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`
+	defaults := func(ranges string) page {
+		return page{200, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"netproxy-defaults"},"data":{"privateRanges":"` + ranges + `"}}`}
+	}
+	warns := "; a name whose address is in a range that the cluster counts as private may be called allowed here, and the proxies refuse it: name such ranges with --private-range\n"
+	for name, tt := range map[string]struct {
+		defaults page
+		args     []string
+		out, err string
+	}{
+		"private":  {defaults("[25.0.0.0/8]"), nil, "✗ DENIED", ""},
+		"public":   {defaults("[26.0.0.0/8]"), nil, "✓ ALLOWED", ""},
+		"the flag": {defaults("[26.0.0.0/8]"), []string{"--private-range", "25.0.0.0/8"}, "✗ DENIED", ""},
+		"broken":   {defaults("[x]"), nil, "✓ ALLOWED", `Warning: ConfigMap netproxy-system/netproxy-defaults: privateRanges[0]: Invalid value: "x": not an address; write four decimal numbers without leading zeros, or IPv6` + warns},
+		"no right": {page{403, gone}, nil, "✓ ALLOWED", "Warning: ConfigMap netproxy-system/netproxy-defaults cannot be read: no" + warns},
+	} {
+		api := newFakeAPI(t, agentPolicy)
+		api.pages[path] = tt.defaults
+		r := api.executeIn("", append([]string{"explain", "agent", "https://api.openai.com/", "--resolved", "25.1.2.3"}, tt.args...)...)
+		if r.code != 0 || !strings.HasPrefix(r.out, tt.out) || r.err != tt.err {
+			t.Errorf("%s: %d %q\n%s", name, r.code, r.err, r.out)
+		}
+	}
+	elsewhere := newFakeAPI(t, agentPolicy).executeIn("", "explain", "agent", "https://api.openai.com/")
+	if want := "Warning: there is no namespace netproxy-system: the defaults of a netproxy elsewhere are not read" + warns; elsewhere.err != want {
+		t.Errorf("elsewhere: %q", elsewhere.err)
+	}
+}
+
 func TestExplainPod(t *testing.T) {
 	revision := renderedRevision(t, agentPolicy)
-	api := newFakeAPI(t, agentPolicy+readyStatus, agentPods, strings.Replace(agentSecret, "8899aabbccddeeff", revision, 1))
+	api := newFakeAPI(t, agentPolicy+readyStatus, agentPods, strings.Replace(agentSecret, "8899aabbccddeeff", revision, 1), ownNamespaceObject)
 	for _, tc := range []struct {
 		name, runs, rejected string
 		args                 []string

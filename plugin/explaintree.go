@@ -42,6 +42,12 @@ func explainTree(c *chosen, d xds.Description) ui.Node {
 		e.step(&root, step)
 	}
 	e.recording(&root)
+	if len(c.private) > 0 {
+		private := root.Add("private besides the built-in ranges: no name with resolution Public may have an address there", "")
+		for _, p := range c.private {
+			private.Add(p.String(), "")
+		}
+	}
 	return root
 }
 

@@ -38,7 +38,7 @@ func (o *frontingOptions) find(ctx context.Context, s *shell, client *cluster.Cl
 	if namespace == "" {
 		namespace = client.Namespace
 	}
-	if out.chosen, err = compile(objects{where: "the cluster"}, policy, namespace); err != nil {
+	if out.chosen, err = o.policyOptions.fromCluster(ctx, s, client, policy, namespace); err != nil {
 		return nil, err
 	}
 	for i := range pods {
@@ -92,7 +92,7 @@ func (o *frontingOptions) fromCluster(ctx context.Context, s *shell, name string
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	inner, err := o.again(s, found.chosen.policy, filepath.Join(dir, "policy.yaml"))
+	inner, err := o.again(s, found.chosen, filepath.Join(dir, "policy.yaml"))
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,8 @@ func (o *frontingOptions) fromCluster(ctx context.Context, s *shell, name string
 }
 
 // again makes the same run of a file: inside of the lab there is no cluster.
-func (o *frontingOptions) again(s *shell, policy v1alpha1.Policy, file string) (*shell, error) {
-	text, err := policyYAML(policy)
+func (o *frontingOptions) again(s *shell, c *chosen, file string) (*shell, error) {
+	text, err := policyYAML(c.policy)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,9 @@ func (o *frontingOptions) again(s *shell, policy v1alpha1.Policy, file string) (
 	inner.args = []string{"test-fronting", "--local", "--envoy", o.Envoy, "--color", s.color, "-f", file}
 	for _, only := range o.Only {
 		inner.args = append(inner.args, "--only", only)
+	}
+	for _, p := range c.private {
+		inner.args = append(inner.args, "--"+rangeFlag, p.String())
 	}
 	for _, name := range o.Filenames {
 		inner.args = append(inner.args, "-f", name)

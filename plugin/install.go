@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/manifests"
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/setup"
@@ -127,6 +128,9 @@ func (o *installOptions) run(ctx context.Context, s *shell) error {
 		return err
 	}
 	for _, object := range objects {
+		if err := keepDefaults(ctx, mapper, object); err != nil {
+			return err
+		}
 		if err := o.applyOne(ctx, s, mapper, object); err != nil {
 			return fmt.Errorf("applying %s: %w\nNothing that works was taken away: run the command again when this is mended", objectName(object), err)
 		}
@@ -155,6 +159,39 @@ func (o *installOptions) notTerminating(ctx context.Context, s *shell, mapper *c
 			return err
 		}
 	}
+}
+
+// keepDefaults puts into the ConfigMap of the cluster's defaults what it has and --set does not name: a range that is forgotten in
+// an upgrade would be public again.
+func keepDefaults(ctx context.Context, mapper *cluster.Mapper, object *unstructured.Unstructured) error {
+	if object.GetKind() != "ConfigMap" || object.GetName() != v1alpha1.DefaultsConfigMap {
+		return nil
+	}
+	found, err := mapper.Read(ctx, object)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	had, _, err := unstructured.NestedStringMap(found.Object, "data")
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", objectName(object), err)
+	}
+	set, _, err := unstructured.NestedStringMap(object.Object, "data")
+	if err != nil {
+		return err
+	}
+	for key, value := range had {
+		if _, ok := set[key]; !ok {
+			set[key] = value
+		}
+	}
+	return unstructured.SetNestedStringMap(object.Object, set, "data")
+}
+
+func ignoreMissing(err error) error {
+	if comes(err) {
+		return nil
+	}
+	return err
 }
 
 func objectName(object *unstructured.Unstructured) string {

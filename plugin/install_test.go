@@ -118,6 +118,25 @@ func TestInstallAppliesChecksAndRemoves(t *testing.T) {
 	}
 }
 
+// TestInstallKeepsDefaults: an upgrade that sets one of the defaults leaves the others.
+func TestInstallKeepsDefaults(t *testing.T) {
+	api := newFakeAPI(t)
+	api.changed = api.available
+	for _, set := range []string{"privateRanges=203.0.113.7/24,25.0.0.0/8", "resources.limits.memory=1Gi", "privateRanges=25.0.0.0/8"} {
+		if r := api.executeIn("", "install", "--apply", "--set", set); r.code != ExitGood {
+			t.Fatalf("%s: %d %s", set, r.code, r.err)
+		}
+	}
+	if r := api.executeIn("", "install", "--apply"); r.code != ExitGood {
+		t.Fatal(r.err)
+	}
+	got := api.objects["/api/v1/namespaces/netproxy-system/configmaps/netproxy-defaults"].Object["data"]
+	want := map[string]any{"privateRanges": "- 25.0.0.0/8\n", "resources": "limits:\n  memory: 1Gi\n"}
+	if diff := cmp.Diff(any(want), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // codes are the findings that are not fine, by severity.
 func codes(t *testing.T, r result) map[string]severity {
 	t.Helper()
@@ -170,6 +189,15 @@ func TestCheckFinds(t *testing.T) {
 		{"no eyes", func(api *fakeAPI) {
 			api.pages["GET "+webhookPath] = page{403, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`}
 		}, nil, map[string]severity{"NP010": severityWarning}, 1},
+		{"defaults", func(api *fakeAPI) {
+			api.add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: netproxy-defaults, namespace: netproxy-system}\ndata: {privateRanges: \"[25.0.0.0/33]\"}\n")
+		}, nil, map[string]severity{"NP011": severityError}, 2},
+		{"default resources", func(api *fakeAPI) {
+			api.add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: netproxy-defaults, namespace: netproxy-system}\ndata: {resources: much}\n")
+		}, nil, map[string]severity{"NP011": severityError}, 2},
+		{"good defaults", func(api *fakeAPI) {
+			api.add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: netproxy-defaults, namespace: netproxy-system}\ndata: {privateRanges: \"[25.0.0.0/8]\", resources: \"{limits: {memory: 1Gi}}\"}\n")
+		}, nil, map[string]severity{}, 0},
 		{"policies", func(api *fakeAPI) {
 			api.add(agentPolicy + strings.Replace(troubled, "2027-01-30", "2026-11-10", 1))
 			api.add(basePolicy)

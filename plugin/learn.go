@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ type learnOptions struct {
 	Policy    string
 	Since     time.Duration
 	MaxPaths  int
+	rangeOptions
+
+	private []netip.Prefix
 }
 
 const learnLong = `Make the smallest deny-by-default policy that allows what the proxies have recorded.
@@ -64,6 +68,7 @@ func newLearnCommand(s *shell) *cobra.Command {
 	flags.StringVar(&o.Policy, "policy", "", "file with the policy that recorded them (with -f)")
 	flags.DurationVar(&o.Since, "since", 0, "learn only from what is not older, such as 24h")
 	flags.IntVar(&o.MaxPaths, "max-paths", 16, "name so many paths of a host and method before directories take their place")
+	o.addRangeFlag(flags)
 	return cmd
 }
 
@@ -93,6 +98,10 @@ func (o *learnOptions) run(ctx context.Context, s *shell, args []string) error {
 
 func (o *learnOptions) fromFiles(s *shell, filter *audit.Filter, c *collected) (v1alpha1.Policy, error) {
 	var base v1alpha1.Policy
+	var err error
+	if o.private, err = o.given(); err != nil {
+		return nil, err
+	}
 	if o.Policy != "" {
 		chosen, err := (&policyOptions{Filenames: []string{o.Policy}}).load(s)
 		if err != nil {
@@ -161,6 +170,9 @@ func (o *learnOptions) fromCluster(ctx context.Context, s *shell, name string, f
 	if policy == nil {
 		return nil, fmt.Errorf("%s: a policy is needed here, not a pod", name)
 	}
+	if o.private, err = o.ranges(ctx, s, client); err != nil {
+		return nil, err
+	}
 	source.since = o.Since
 	pods, err := (&stream{client: client, source: source, take: c.take(filter), trouble: s.logTrouble}).run(ctx)
 	if err != nil {
@@ -189,7 +201,7 @@ func warnOfRestarts(ctx context.Context, s *shell, client *cluster.Client, sourc
 }
 
 func (o *learnOptions) learn(s *shell, base v1alpha1.Policy, c *collected) error {
-	result, err := learn.Learn(base, c.records, learn.Options{MaxPaths: o.MaxPaths})
+	result, err := learn.Learn(base, c.records, learn.Options{MaxPaths: o.MaxPaths, Private: o.private})
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,17 @@ package plugin
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/xds"
 )
 
@@ -19,11 +22,13 @@ type policyOptions struct {
 	Name      string
 	// Namespace is the workload's: for objects that name none, and for cluster-wide policies. load takes -n.
 	Namespace string
+	rangeOptions
 }
 
 func (o *policyOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVarP(&o.Filenames, "filename", "f", nil, "file or directory with the policy, and the Secrets and ConfigMaps that it refers to; - is standard input (repeatable)")
 	flags.StringVar(&o.Name, "name", "", "the policy to take, if there are several")
+	o.addRangeFlag(flags)
 }
 
 func (o *policyOptions) validate() error {
@@ -49,6 +54,7 @@ type chosen struct {
 	spec   *v1alpha1.EgressPolicySpec
 	// namespace is the workload's; empty for a cluster-wide policy without -n.
 	namespace string
+	private   []netip.Prefix
 	plan      *xds.Plan
 	// advice is what validation says about a policy that is valid.
 	advice []v1alpha1.Warning
@@ -74,12 +80,25 @@ func (o *policyOptions) load(s *shell) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compile(all, policy, o.namespaceOf(policy))
+	ranges, err := o.given()
+	if err != nil {
+		return nil, err
+	}
+	return compile(all, policy, o.namespaceOf(policy), ranges)
 }
 
-// compile judges and compiles one policy.
-func compile(all objects, policy v1alpha1.Policy, namespace string) (*chosen, error) {
-	c := &chosen{objects: all, policy: policy, spec: policy.PolicySpec(), namespace: namespace}
+// fromCluster compiles a policy as the cluster does.
+func (o *policyOptions) fromCluster(ctx context.Context, s *shell, client *cluster.Client, policy v1alpha1.Policy, namespace string) (*chosen, error) {
+	ranges, err := o.ranges(ctx, s, client)
+	if err != nil {
+		return nil, err
+	}
+	return compile(objects{where: "the cluster"}, policy, namespace, ranges)
+}
+
+// compile judges and compiles one policy. private are the ranges that count as private besides the built-in ones.
+func compile(all objects, policy v1alpha1.Policy, namespace string, private []netip.Prefix) (*chosen, error) {
+	c := &chosen{objects: all, policy: policy, spec: policy.PolicySpec(), namespace: namespace, private: private}
 	var err error
 	var errs field.ErrorList
 	c.advice, errs = v1alpha1.ValidatePolicy(policy)
@@ -88,7 +107,7 @@ func compile(all objects, policy v1alpha1.Policy, namespace string) (*chosen, er
 		return nil, listOf(heading, errors.Join(asErrors(errs)...))
 	}
 	v1alpha1.SetDefaults(c.spec)
-	c.plan, err = xds.Compile(c.ref(), c.spec)
+	c.plan, err = xds.Compile(c.ref(), c.spec, private...)
 	if err != nil {
 		return nil, fmt.Errorf("compiling %s: %w", c.title(), err)
 	}

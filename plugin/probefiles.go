@@ -51,7 +51,7 @@ func (p *probe) render() (*probeFiles, error) {
 func (p *probe) request(upstreamCA []byte) (render.Request, error) {
 	out := render.Request{
 		Ref: p.ref(), Spec: p.spec.DeepCopy(), Secrets: render.Objects{}, ConfigMaps: render.Objects{},
-		Families: p.families, Now: p.now(), Rand: p.rand,
+		Families: p.families, PrivateRanges: p.private, Now: p.now(), Rand: p.rand,
 	}
 	put := func(objects render.Objects, name, key string, value []byte) {
 		if objects[name] == nil {

@@ -15,6 +15,21 @@ func privatePrefixes() []netip.Prefix {
 	)
 }
 
+// privateRanges are privatePrefixes and those of the organisation: nothing takes away from the former. An address of IPv4 is
+// refused as what NAT64 makes of it too (RFC 6052).
+func privateRanges(own []netip.Prefix) []netip.Prefix {
+	out := privatePrefixes()
+	for _, p := range own {
+		out = append(out, p)
+		if p.Addr().Is4() {
+			nat64, v4 := [16]byte{0, 0x64, 0xff, 0x9b}, p.Addr().As4()
+			copy(nat64[12:], v4[:])
+			out = append(out, netip.PrefixFrom(netip.AddrFrom16(nat64), 96+p.Bits()))
+		}
+	}
+	return out
+}
+
 func prefixes(texts ...string) []netip.Prefix {
 	out := make([]netip.Prefix, len(texts))
 	for i, text := range texts {

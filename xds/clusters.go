@@ -204,7 +204,7 @@ func (b *builder) dnsCache(way v1alpha1.Resolution, c portClass) *dnscachev3.Dns
 func (b *builder) newDNSCache(way v1alpha1.Resolution, c portClass) *dnscachev3.DnsCacheConfig {
 	refused := slices.Concat(b.plan.special, c.denied)
 	if way == v1alpha1.ResolutionPublic {
-		refused = append(refused, privatePrefixes()...)
+		refused = append(refused, b.plan.private...)
 	}
 	return &dnscachev3.DnsCacheConfig{
 		Name:                  string(way) + c.suffix() + "#" + b.cacheSum(refused).String(),

@@ -12,7 +12,7 @@ import (
 func (p *Plan) refusedAddresses(way v1alpha1.Resolution, port uint16) []netip.Prefix {
 	refused := slices.Clone(p.special)
 	if way == v1alpha1.ResolutionPublic {
-		refused = append(refused, privatePrefixes()...)
+		refused = append(refused, p.private...)
 	}
 	for _, r := range p.addressRules(v1alpha1.ActionDeny) {
 		if r.Ports.Contains(port) {

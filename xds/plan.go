@@ -42,6 +42,7 @@ type Plan struct {
 	takesEncodedSlashes bool
 	passedNames         int
 	special             []netip.Prefix // never reached by a name or by default
+	private             []netip.Prefix // nor by a name whose rule wants public addresses
 }
 
 // Rule is a rule of the policy, its strings parsed.
@@ -126,8 +127,9 @@ type Credential struct {
 }
 
 // Compile makes the plan of a policy. The policy must have passed v1alpha1.Validate; an error means that it did not.
-func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec) (*Plan, error) {
-	p := &Plan{Ref: ref, Default: spec.Egress.DefaultAction, special: special.Prefixes(), ProxyPort: uint16(v1alpha1.DefaultProxyPort), AdminPort: uint16(v1alpha1.DefaultAdminPort)}
+// private are the ranges that count as private besides the built-in ones.
+func Compile(ref PolicyRef, spec *v1alpha1.EgressPolicySpec, private ...netip.Prefix) (*Plan, error) {
+	p := &Plan{Ref: ref, Default: spec.Egress.DefaultAction, special: special.Prefixes(), private: privateRanges(private), ProxyPort: uint16(v1alpha1.DefaultProxyPort), AdminPort: uint16(v1alpha1.DefaultAdminPort)}
 	if spec.Proxy.Port != nil {
 		p.ProxyPort = uint16(*spec.Proxy.Port)
 	}

@@ -44,4 +44,5 @@ const (
 	ReasonTerminating         = "Terminating"
 	ReasonNotRendered         = "NotRendered"
 	ReasonUIDFixed            = "UIDFixed"
+	ReasonDefaultsInvalid     = "DefaultsInvalid"
 )

@@ -74,6 +74,8 @@ const (
 	AnnotationConfigRevision = Group + "/config-revision"
 	// AnnotationIssuer is the short fingerprint of the CA that signed the leaf.
 	AnnotationIssuer = Group + "/issuer"
+	// AnnotationPrivateRanges are the organisation's private ranges that the Secret was rendered with, comma-separated.
+	AnnotationPrivateRanges = Group + "/private-ranges"
 	// AnnotationLeafNotAfter and AnnotationCANotAfter are times in RFC 3339.
 	AnnotationLeafNotAfter = Group + "/leaf-not-after"
 	AnnotationCANotAfter   = Group + "/ca-not-after"
@@ -91,6 +93,9 @@ const (
 	DefaultsConfigMap = "netproxy-defaults"
 	// DefaultsResourcesKey is its key for the sidecar's resources, YAML of Resources.
 	DefaultsResourcesKey = "resources"
+	// DefaultsPrivateRangesKey is its key for ranges that are private to the organisation although the registries say public: a list
+	// of CIDRs in YAML.
+	DefaultsPrivateRangesKey = "privateRanges"
 )
 
 // BundleKey is the key of the policy's Secret that holds its CAs and the additional ones as PEM. The public roots are not

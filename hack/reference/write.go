@@ -24,7 +24,8 @@ cluster-wide before namespaced, then the oldest, then the name. It is fixed when
 
 Besides what stands here, admission reads every value: hosts without a label, public suffixes as wildcards, framing headers,
 overlapping domains and more are refused with the path of the field. ` + "`kubectl netproxy explain -f policy.yaml`" + ` does the same without a
-cluster. A field that is not in this list is refused, and so is ` + "`null`" + ` for a list.
+cluster. A field that is not in this list is refused, and so is ` + "`null`" + ` for a list. Which addresses ` + "`resolution: Public`" + ` accepts is
+also a matter of the cluster's [private ranges](security-model.md#private-ranges).
 `
 
 // reference is the whole page.

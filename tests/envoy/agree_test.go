@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -112,7 +113,7 @@ func allowed(l *lab.Lab, plan *xds.Plan, req lab.Request, v xds.Verdict, res lab
 	if up.To.Port() != req.Dst.Port() {
 		return fmt.Errorf("arrived at %s, not at port %d", up.To, req.Dst.Port())
 	}
-	if err := rightAddress(l, req, v, up); err != nil {
+	if err := rightAddress(l, plan, req, v, up); err != nil {
 		return err
 	}
 	if req.Raw {
@@ -127,7 +128,7 @@ func allowed(l *lab.Lab, plan *xds.Plan, req lab.Request, v xds.Verdict, res lab
 	return injected(plan, v, up)
 }
 
-func rightAddress(l *lab.Lab, req lab.Request, v xds.Verdict, up *lab.Entry) error {
+func rightAddress(l *lab.Lab, plan *xds.Plan, req lab.Request, v xds.Verdict, up *lab.Entry) error {
 	if v.Upstream == string(v1alpha1.ResolutionClient) {
 		if up.To != req.Dst {
 			return fmt.Errorf("arrived at %s, not at the client's %s", up.To, req.Dst)
@@ -144,6 +145,11 @@ func rightAddress(l *lab.Lab, req lab.Request, v xds.Verdict, up *lab.Entry) err
 	}
 	if addrs, _ := l.World.Lookup(host); !slices.Contains(addrs, up.To.Addr()) {
 		return fmt.Errorf("arrived at %s, which is not an address of %s", up.To, host)
+	}
+	view := seen(l, req)
+	view.Resolved = []netip.Addr{up.To.Addr()}
+	if alone := plan.Evaluate(view); alone.Verdict != xds.Allow {
+		return fmt.Errorf("arrived at %s of all addresses: %s", up.To, alone.Reason)
 	}
 	return nil
 }

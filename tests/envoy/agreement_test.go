@@ -60,7 +60,8 @@ func TestAgreement(t *testing.T) {
 		if n%wideEvery == 0 {
 			widen(&spec, n)
 		}
-		plan := must[*xds.Plan](t)(compile(&spec))
+		private := g.ranges()
+		plan := must[*xds.Plan](t)(compile(&spec, private...))
 		files := must[xds.Files](t)(render(l, ca, plan))
 		var err error
 		if envoy, err = deploy(ctx, envoy, l.Pods[podAgreement], files); err != nil {
@@ -72,7 +73,7 @@ func TestAgreement(t *testing.T) {
 				continue
 			}
 			if failures++; failures <= 12 {
-				t.Errorf("policy %d: %v\nrequest %+v\nverdict %+v\n%s", n, err, pairs[i].request, pairs[i].verdict, asYAML(spec))
+				t.Errorf("policy %d: %v\nrequest %+v\nverdict %+v\nprivate besides the built-in ranges %v\n%s", n, err, pairs[i].request, pairs[i].verdict, private, asYAML(spec))
 			}
 		}
 		l.Ledger.Forget()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -18,8 +19,8 @@ func credentialValue(c xds.Credential) string { return canary + c.Secret + "-" +
 // authority is one CA for all policies of the tests.
 func authority() (*mitm.CA, error) { return mitm.Generate(rand.Reader, time.Now(), "tests") }
 
-func compile(spec *v1alpha1.EgressPolicySpec) (*xds.Plan, error) {
-	return xds.Compile(xds.PolicyRef{Kind: "EgressPolicy", Namespace: "demo", Name: "tested"}, spec)
+func compile(spec *v1alpha1.EgressPolicySpec, private ...netip.Prefix) (*xds.Plan, error) {
+	return xds.Compile(xds.PolicyRef{Kind: "EgressPolicy", Namespace: "demo", Name: "tested"}, spec, private...)
 }
 
 func render(l *lab.Lab, ca *mitm.CA, plan *xds.Plan) (xds.Files, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -22,7 +23,13 @@ type fault struct {
 	change func(*v1alpha1.EgressPolicySpec) bool
 	// files changes what was rendered.
 	files func(name string, data []byte) []byte
+	// ranges says whether the ranges that the organisation counts as private are lost.
+	ranges rangesFault
 }
+
+type rangesFault bool
+
+const rangesLost rangesFault = true
 
 func faults() []fault {
 	return []fault{
@@ -33,6 +40,7 @@ func faults() []fault {
 		{name: "exact path taken for a prefix", change: eachMatch(widenPaths)},
 		{name: "http of a rule lost", change: eachRule(func(r *v1alpha1.Rule) bool { had := len(r.HTTP) > 0; r.HTTP = nil; return had })},
 		{name: "public resolution taken for any", change: eachRule(setResolution(v1alpha1.ResolutionAny))},
+		{name: "organisation's private ranges lost", ranges: rangesLost},
 		{name: "client's destination trusted", change: eachRule(setResolution(v1alpha1.ResolutionClient))},
 		{name: "passed-through domain intercepted", change: dropPassthrough},
 		{name: "headers not injected", change: dropMutations},
@@ -62,8 +70,9 @@ func TestComparisonFindsFaults(t *testing.T) {
 		tried := 0
 		for n := 0; n < generatedPolicies && !found; n++ {
 			spec := g.policy()
-			plan := must[*xds.Plan](t)(compile(&spec))
-			files, ok := f.render(t, l, ca, &spec)
+			private := g.ranges()
+			plan := must[*xds.Plan](t)(compile(&spec, private...))
+			files, ok := f.render(t, l, ca, &spec, private)
 			if !ok {
 				continue
 			}
@@ -83,13 +92,19 @@ func TestComparisonFindsFaults(t *testing.T) {
 	}
 }
 
-func (f fault) render(t *testing.T, l *lab.Lab, ca *mitm.CA, spec *v1alpha1.EgressPolicySpec) (xds.Files, bool) {
+func (f fault) render(t *testing.T, l *lab.Lab, ca *mitm.CA, spec *v1alpha1.EgressPolicySpec, private []netip.Prefix) (xds.Files, bool) {
 	t.Helper()
 	wrong := spec.DeepCopy()
 	if f.change != nil && !f.change(wrong) {
 		return nil, false
 	}
-	files := must[xds.Files](t)(render(l, ca, must[*xds.Plan](t)(compile(wrong))))
+	if f.ranges == rangesLost {
+		if len(private) == 0 {
+			return nil, false
+		}
+		private = nil
+	}
+	files := must[xds.Files](t)(render(l, ca, must[*xds.Plan](t)(compile(wrong, private...))))
 	if f.files == nil {
 		return files, true
 	}

@@ -22,7 +22,7 @@ type generator struct {
 func names() []string {
 	return []string{
 		"api.alpha.example", "www.alpha.example", "a.sub.alpha.example", "beta.example", "api.beta.example",
-		"gamma.example", "x.gamma.example", "private.gamma.example", "web.demo.svc.cluster.local", "missing.example",
+		"gamma.example", "x.gamma.example", "private.gamma.example", "corp.gamma.example", "web.demo.svc.cluster.local", "missing.example",
 	}
 }
 
@@ -38,11 +38,20 @@ func cidrs() []string {
 	return []string{"203.0.113.0/24", "203.0.113.128/25", "2001:db8:7::/48", "10.0.0.0/8", "192.0.2.200", "169.254.169.254/32", "198.51.100.0/24", "0.0.0.0/0"}
 }
 
+// ranges are what an organisation could count as private: an address that one name has alone, and some of the addresses that the
+// lab gives first.
+func (g *generator) ranges() []netip.Prefix {
+	corp, v4, v6 := netip.MustParsePrefix("25.0.0.0/8"), netip.MustParsePrefix("198.51.100.0/30"), netip.MustParsePrefix("2001:db8:1::/119")
+	return pick(g, nil, nil, []netip.Prefix{corp}, []netip.Prefix{corp, v4}, []netip.Prefix{v4, v6})
+}
+
 func (g *generator) prepareWorld() {
 	for _, name := range names() {
 		switch name {
 		case "private.gamma.example", "web.demo.svc.cluster.local":
 			g.lab.World.Add(name, netip.MustParseAddr("10.1.2.3"))
+		case "corp.gamma.example":
+			g.lab.World.Add(name, netip.MustParseAddr("25.1.2.3"))
 		case "missing.example": // has no address
 		default:
 			g.lab.World.Add(name)

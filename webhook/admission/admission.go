@@ -18,9 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 	cradmission "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	"sigs.k8s.io/yaml"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
+	"github.com/netproxy/netproxy/api/v1alpha1/decode"
 	"github.com/netproxy/netproxy/webhook/inject"
 	"github.com/netproxy/netproxy/webhook/selection"
 )
@@ -123,13 +123,11 @@ func (s *server) resources(ctx context.Context, spec *v1alpha1.EgressPolicySpec)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return base, fmt.Errorf("read the default resources: %w", err)
 	}
-	if text := defaults.Data[v1alpha1.DefaultsResourcesKey]; text != "" {
-		var set v1alpha1.Resources
-		if err := yaml.UnmarshalStrict([]byte(text), &set); err != nil {
-			return base, fmt.Errorf("ConfigMap %s/%s, key %s: %w", s.Namespace, v1alpha1.DefaultsConfigMap, v1alpha1.DefaultsResourcesKey, err)
-		}
-		base = set.Over(base)
+	set, err := decode.Resources(defaults.Data[v1alpha1.DefaultsResourcesKey])
+	if err != nil {
+		return base, fmt.Errorf("ConfigMap %s/%s: %w", s.Namespace, v1alpha1.DefaultsConfigMap, err)
 	}
+	base = set.Over(base)
 	return spec.Proxy.Resources.Over(base), nil
 }
 

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -116,7 +117,11 @@ func (s *server) renderable(ctx context.Context, policy v1alpha1.Policy) field.E
 	if errs := v1alpha1.ValidateResources(&resources, field.NewPath("spec", "proxy", "resources")); len(errs) > 0 {
 		return errs
 	}
-	plan, err := xds.Compile(selection.RefOf(policy), spec)
+	ranges, _, err := control.PrivateRanges(ctx, s.reader, s.Namespace)
+	if err != nil && !errors.Is(err, control.ErrDefaults) {
+		return field.ErrorList{field.InternalError(field.NewPath("spec"), err)}
+	}
+	plan, err := xds.Compile(selection.RefOf(policy), spec, ranges...)
 	if err != nil {
 		return field.ErrorList{field.Invalid(field.NewPath("spec"), "", err.Error())}
 	}

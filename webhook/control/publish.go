@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (t *targets) publish(ctx context.Context, policy v1alpha1.Policy, target Ta
 		outcome.CANotAfter, outcome.Issuer = authority.ca.NotAfter(), mitm.Fingerprint(authority.ca.Root())
 		after = min(after, max(time.Minute, leaf.RenewAt().Sub(t.clock())))
 	}
-	version, err := t.writeSecret(ctx, target, stored, wanted{result.Data, outcome, authority.fingerprints()})
+	version, err := t.writeSecret(ctx, target, stored, wanted{result.Data, outcome, authority.fingerprints(), result.PrivateRanges})
 	if err != nil {
 		return t.failed(target, err)
 	}
@@ -100,7 +101,12 @@ func (t *targets) render(ctx context.Context, policy v1alpha1.Policy, target Tar
 	if err := t.read(ctx, &request, target.Namespace, read); err != nil {
 		return result, a, nil, err
 	}
+	problems, err := t.privateRanges(ctx, &request, stored, read)
+	if err != nil {
+		return result, a, nil, err
+	}
 	result, err = render.Secret(request)
+	result.Problems = append(result.Problems, problems...)
 	switch {
 	case errors.Is(err, render.ErrTooLarge):
 		err = &Failure{v1alpha1.ReasonTooLarge, err.Error()}
@@ -175,6 +181,7 @@ type wanted struct {
 	data    map[string][]byte
 	outcome Outcome
 	trusted []string
+	private []netip.Prefix
 }
 
 // writeSecret applies the whole data, if it is not there already. It returns the Secret's version.
@@ -224,7 +231,10 @@ func (w wanted) meta(target Target) (labels, annotations map[string]string) {
 	labels = map[string]string{
 		v1alpha1.LabelManaged: "true", v1alpha1.LabelPolicy: target.Policy, v1alpha1.LabelPolicyKind: target.Kind,
 	}
-	annotations = map[string]string{v1alpha1.AnnotationRevision: outcome.Revision, v1alpha1.AnnotationConfigRevision: outcome.ConfigRevision}
+	annotations = map[string]string{
+		v1alpha1.AnnotationRevision: outcome.Revision, v1alpha1.AnnotationConfigRevision: outcome.ConfigRevision,
+		v1alpha1.AnnotationPrivateRanges: joinRanges(w.private),
+	}
 	if outcome.Issuer != "" {
 		annotations[v1alpha1.AnnotationIssuer] = outcome.Issuer
 		annotations[v1alpha1.AnnotationTrusted] = strings.Join(w.trusted, ",")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,6 +39,7 @@ func (c *cluster) addTargets(mgr manager.Manager) error {
 		func(ctx context.Context, p *v1alpha1.ClusterEgressPolicy) []Target { return t.ofPolicy(ctx, p) })))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Secret"), handler.TypedEnqueueRequestsFromMapFunc(t.ofSecret)))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("ConfigMap"), handler.TypedEnqueueRequestsFromMapFunc(t.ofConfigMap)))
+	b = b.WatchesRawSource(source.TypedKind(kinds, &corev1.ConfigMap{}, handler.TypedEnqueueRequestsFromMapFunc(t.ofDefaults)))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Namespace"), handler.TypedEnqueueRequestsFromMapFunc(t.ofNamespace)))
 	return b.Complete(t)
 }

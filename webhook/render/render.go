@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -39,8 +40,10 @@ type Request struct {
 	// RotateLeaf asks for a leaf that was issued after this time.
 	RotateLeaf time.Time
 	Families   xds.Families
-	Now        time.Time
-	Rand       io.Reader
+	// PrivateRanges count as private besides the built-in ones.
+	PrivateRanges []netip.Prefix
+	Now           time.Time
+	Rand          io.Reader
 }
 
 // Problem is something that the policy's owner has to mend. The rest of the policy works meanwhile.
@@ -57,6 +60,8 @@ type Result struct {
 	Leaf       *mitm.Leaf
 	LeafAction mitm.Verdict
 	Problems   []Problem
+	// PrivateRanges are the request's.
+	PrivateRanges []netip.Prefix
 	// Size counts towards the limit of a Secret, in bytes.
 	Size int
 }
@@ -66,7 +71,7 @@ var ErrTooLarge = errors.New("does not fit into a Secret")
 
 // Secret renders a policy. The same request, whose Stored is what it made before, gives the same data.
 func Secret(req Request) (Result, error) {
-	plan, err := xds.Compile(req.Ref, req.Spec)
+	plan, err := xds.Compile(req.Ref, req.Spec, req.PrivateRanges...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -199,6 +204,7 @@ func (w *work) takeLeaf(verdict mitm.Verdict, stored mitm.StoredPair, names []st
 
 func (w *work) finish(files xds.Files, bundle []byte) (Result, error) {
 	out := w.out
+	out.PrivateRanges = w.PrivateRanges
 	out.ConfigRevision, out.SecretVersions = files.Revision(), files.SecretVersions()
 	out.Data = map[string][]byte{v1alpha1.BundleKey: bundle}
 	for _, file := range files {

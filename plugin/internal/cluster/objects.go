@@ -83,6 +83,12 @@ func (c *Client) SecretNames(ctx context.Context, selector string) ([]types.Name
 	return out, nil
 }
 
+// ConfigMap reads one ConfigMap.
+func (c *Client) ConfigMap(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	out := &corev1.ConfigMap{}
+	return out, c.get(ctx, c.core, "configmaps", namespace, name, out)
+}
+
 // Nodes lists the nodes.
 func (c *Client) Nodes(ctx context.Context) ([]corev1.Node, error) {
 	var out corev1.NodeList

@@ -19,6 +19,8 @@ import (
 type Options struct {
 	// MaxPaths is how many paths of one host and method are named before directories take their place.
 	MaxPaths int
+	// Private are the ranges that count as private besides the built-in ones.
+	Private []netip.Prefix
 }
 
 // Result is the policy, with what its reader should know.
@@ -61,7 +63,7 @@ func Learn(base v1alpha1.Policy, records []audit.Record, options Options) (*Resu
 	for {
 		b := &builder{base: base, options: options, names: map[string]bool{}}
 		policy, _ := b.build(all)
-		plan, err := compile(policy)
+		plan, err := compile(policy, options.Private)
 		if err != nil {
 			return nil, fmt.Errorf("the learned policy would be invalid: %w", err)
 		}
@@ -77,13 +79,13 @@ func Learn(base v1alpha1.Policy, records []audit.Record, options Options) (*Resu
 	}
 }
 
-func compile(policy v1alpha1.Policy) (*xds.Plan, error) {
+func compile(policy v1alpha1.Policy, private []netip.Prefix) (*xds.Plan, error) {
 	if _, errs := v1alpha1.ValidatePolicy(policy); len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
 	spec := policy.PolicySpec().DeepCopy()
 	v1alpha1.SetDefaults(spec)
-	return xds.Compile(xds.PolicyRef{Kind: policy.GetObjectKind().GroupVersionKind().Kind, Namespace: policy.GetNamespace(), Name: policy.GetName()}, spec)
+	return xds.Compile(xds.PolicyRef{Kind: policy.GetObjectKind().GroupVersionKind().Kind, Namespace: policy.GetNamespace(), Name: policy.GetName()}, spec, private...)
 }
 
 // replay asks the plan about every record. A name that is refused is opened one step wider, if there is one.

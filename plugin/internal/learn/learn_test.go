@@ -63,7 +63,7 @@ func TestReplay(t *testing.T) {
 		if len(result.Refused)+len(result.Unnamed) > 0 || result.Learned != len(records) {
 			t.Errorf("seed %d: %d of %d learned, refused %v", seed, result.Learned, len(records), result.Refused)
 		}
-		plan, err := compile(result.Policy)
+		plan, err := compile(result.Policy, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,9 +98,23 @@ func (o *Options) extra() []*unstructured.Unstructured {
 		object.SetNamespace(o.Namespace)
 		out = append(out, object)
 	}
+	if defaults := o.defaults(); len(defaults) > 0 {
+		add("v1", "ConfigMap", v1alpha1.DefaultsConfigMap, map[string]any{"data": defaults})
+	}
+	return out
+}
+
+// defaults are the data of the ConfigMap with the cluster's defaults.
+func (o *Options) defaults() map[string]any {
+	out := map[string]any{}
 	if len(o.Resources.Requests)+len(o.Resources.Limits) > 0 {
 		if text, err := yaml.Marshal(o.Resources); err == nil {
-			add("v1", "ConfigMap", v1alpha1.DefaultsConfigMap, map[string]any{"data": map[string]any{v1alpha1.DefaultsResourcesKey: string(text)}})
+			out[v1alpha1.DefaultsResourcesKey] = string(text)
+		}
+	}
+	if len(o.PrivateRanges) > 0 {
+		if text, err := yaml.Marshal(o.PrivateRanges); err == nil {
+			out[v1alpha1.DefaultsPrivateRangesKey] = string(text)
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
@@ -42,6 +44,8 @@ type Options struct {
 	Resources    v1alpha1.Resources
 	Availability Availability
 	Replicas     int64
+	// PrivateRanges count as private besides the built-in ones.
+	PrivateRanges []netip.Prefix
 }
 
 // Keys are what --set takes, with an example each.
@@ -49,6 +53,7 @@ func Keys() map[string]string {
 	return map[string]string{
 		"namespace": "netproxy-system", "replicas": "2",
 		"images.webhook": "registry.example/netproxy-webhook:v1", "images.init": "registry.example/netproxy-init:v1", "images.proxy": "registry.example/envoy:v1.40.0",
+		"privateRanges":          "25.0.0.0/8,2001:db8::/32",
 		"images.cli":             "registry.example/netproxy-cli:v1",
 		"resources.requests.cpu": "50m", "resources.requests.memory": "64Mi", "resources.limits.cpu": "500m", "resources.limits.memory": "256Mi",
 	}
@@ -94,6 +99,12 @@ func (o *Options) set(key, value string) error {
 			return errors.New("write a number from 1 on")
 		}
 		o.Replicas = n
+	case "privateRanges":
+		ranges, errs := v1alpha1.ValidatePrivateRanges(strings.Split(value, ","), field.NewPath(key))
+		if len(errs) > 0 {
+			return errs.ToAggregate()
+		}
+		o.PrivateRanges = ranges
 	case "images":
 		if strings.ContainsAny(value, " \t\"'") {
 			return errors.New("no name of an image")
