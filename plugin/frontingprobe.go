@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -23,9 +22,6 @@ import (
 	"github.com/netproxy/netproxy/webhook/render"
 	"github.com/netproxy/netproxy/xds"
 )
-
-// cleanUpTime is how long an interrupted run may take to delete what it made.
-const cleanUpTime = 15 * time.Second
 
 // probe is a pod of our own in the cluster that is attacked in the place of those of the workload.
 type probe struct {
@@ -53,7 +49,7 @@ func (o *frontingOptions) inCluster(ctx context.Context, s *shell, name string) 
 	}
 	p := &probe{shell: s, chosen: found.chosen, client: client, namespace: found.chosen.namespace,
 		only: o.Only, deadline: s.now().Add(o.Timeout), families: found.families, like: found.like}
-	if p.name, err = probeName(s.rand); err != nil {
+	if p.name, err = podName(v1alpha1.ProbePrefix, s.rand); err != nil {
 		return err
 	}
 	report, err := p.attack(ctx)
@@ -61,18 +57,6 @@ func (o *frontingOptions) inCluster(ctx context.Context, s *shell, name string) 
 		return err
 	}
 	return o.finish(s, report)
-}
-
-func probeName(rand io.Reader) (string, error) {
-	const letters, length = "bcdfghjklmnpqrstvwxz2456789", 6
-	b := make([]byte, length)
-	if _, err := io.ReadFull(rand, b); err != nil {
-		return "", fmt.Errorf("naming the probe: %w", err)
-	}
-	for i := range b {
-		b[i] = letters[int(b[i])%len(letters)]
-	}
-	return v1alpha1.ProbePrefix + string(b), nil
 }
 
 // attack makes the pod, follows it, and deletes it in every case.
@@ -122,11 +106,7 @@ func (p *probe) pod() *corev1.Pod {
 		return pod
 	}
 	// On the same node: kernel, packet filter and Envoy's image are those of the pod that is meant.
-	pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
-		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{
-			{Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{p.like.Spec.NodeName}},
-		}}},
-	}}}
+	pod.Spec.Affinity = onNode(p.like.Spec.NodeName)
 	pod.Spec.Tolerations, pod.Spec.ImagePullSecrets = p.like.Spec.Tolerations, p.like.Spec.ImagePullSecrets
 	pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = p.like.Spec.ServiceAccountName, p.like.Spec.PriorityClassName
 	return pod
@@ -174,10 +154,6 @@ func (p *probe) sweep(ctx context.Context) {
 			p.say("deleted what an earlier run left: probe pod " + p.namespace + "/" + pods[i].Name)
 		}
 	}
-}
-
-func ended(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // lab is the data of the Secret that tells the probe what to do: the policy, with the credentials that its proxy injects.

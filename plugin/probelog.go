@@ -1,13 +1,12 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -43,7 +42,7 @@ func (f *probeLog) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := f.trouble(pod); err != nil {
+		if err := podTrouble(pod, "the probe pod"); err != nil {
 			return err
 		}
 		if !f.now().Before(f.deadline) {
@@ -56,18 +55,6 @@ func (f *probeLog) follow(ctx context.Context) error {
 	}
 }
 
-// stateOf is nil for a container that the kubelet has said nothing about.
-func stateOf(pod *corev1.Pod, container string) *corev1.ContainerState {
-	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
-		for i := range list {
-			if list[i].Name == container {
-				return &list[i].State
-			}
-		}
-	}
-	return nil
-}
-
 func (f *probeLog) tell(text string) {
 	if text != f.last {
 		f.say(text)
@@ -77,51 +64,7 @@ func (f *probeLog) tell(text string) {
 
 // waitsFor is the first thing that is not there yet.
 func (f *probeLog) waitsFor(pod *corev1.Pod) string {
-	if pod.Spec.NodeName == "" {
-		return "waiting for a node"
-	}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		state := stateOf(pod, c.Name)
-		switch {
-		case state == nil:
-			return "waiting for container " + c.Name
-		case state.Waiting != nil:
-			return strings.TrimSpace("waiting for container " + c.Name + " " + state.Waiting.Reason)
-		}
-	}
-	return "waiting for the probe's answer"
-}
-
-// trouble is what does not go by itself.
-func (f *probeLog) trouble(pod *corev1.Pod) error {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse && condition.Reason == corev1.PodReasonUnschedulable {
-			return fmt.Errorf("no node takes the probe pod: %s", condition.Message)
-		}
-	}
-	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		state := stateOf(pod, c.Name)
-		switch {
-		case state == nil:
-		case state.Waiting != nil && hopeless(state.Waiting.Reason):
-			return fmt.Errorf("container %s of the probe pod: %s: %s", c.Name, state.Waiting.Reason, state.Waiting.Message)
-		case state.Terminated != nil && state.Terminated.ExitCode != 0 && ended(pod):
-			return fmt.Errorf("container %s of the probe pod ended with %d: %s", c.Name, state.Terminated.ExitCode, strings.TrimSpace(state.Terminated.Message))
-		}
-	}
-	if ended(pod) {
-		return fmt.Errorf("the probe pod ended before its last line: %s %s", pod.Status.Reason, pod.Status.Message)
-	}
-	return nil
-}
-
-// hopeless are the reasons that the kubelet gives for what somebody has to mend.
-func hopeless(reason string) bool {
-	switch reason {
-	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-		return true
-	}
-	return false
+	return cmp.Or(podWaitsFor(pod), "waiting for the probe's answer")
 }
 
 // read takes the probe's lines from the first on.
