@@ -13,19 +13,29 @@ import (
 )
 
 type checkOptions struct {
-	Pre    bool
-	Set    []string
-	Output outputFormat
+	Pre   bool
+	Nodes bool
+	// Timeout bounds the pods that look into nodes.
+	Timeout time.Duration
+	Set     []string
+	Output  outputFormat
 }
 
 const checkLong = `Look for what is wrong, from the cluster down to the pods. Each finding has a code, which docs/troubleshooting.md explains,
 and the next thing to do. --pre looks for what would be in the way of an installation.
 
+The API server does not know what the kernels of the nodes can do. --nodes runs a pod on each that tries it: for some seconds, with
+the image and the one capability (NET_ADMIN) of the init container, in the namespace of -n. That namespace has to allow it, and must
+not have a policy. You need to be allowed to create and delete pods there.
+
 Exit codes: 0 no error (warnings do not count), 2 an error, 1 the check could not run, or not look at everything.`
 
 const checkExample = `  kubectl netproxy check --pre
   kubectl netproxy check
-  kubectl netproxy check -o json`
+  kubectl netproxy check -o json
+
+  # The kernels of the nodes too
+  kubectl netproxy check --pre --nodes -n default`
 
 func newCheckCommand(s *shell) *cobra.Command {
 	o := &checkOptions{}
@@ -34,7 +44,9 @@ func newCheckCommand(s *shell) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), s) },
 	}
 	cmd.Flags().BoolVar(&o.Pre, "pre", false, "look before an installation")
-	cmd.Flags().StringArrayVar(&o.Set, "set", nil, "namespace=NAME, if it is not "+setup.Namespace)
+	cmd.Flags().BoolVar(&o.Nodes, "nodes", false, "run a pod on each node that tries what protected pods need of its kernel")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "with --nodes: how long these pods may take")
+	cmd.Flags().StringArrayVar(&o.Set, "set", nil, "namespace=NAME, if it is not "+setup.Namespace+"; images.init=IMAGE for --nodes")
 	addOutputFlag(cmd, &o.Output)
 	return cmd
 }
@@ -95,10 +107,17 @@ func (o *checkOptions) run(ctx context.Context, s *shell) error {
 	if o.Pre {
 		steps = []func(context.Context) bool{c.server, c.nodes, c.mayInstall, c.namespaceLevels}
 	}
+	answers := true
 	for _, step := range steps {
-		if !c.bounded(ctx, step) {
+		if answers = c.bounded(ctx, step); !answers {
 			break // what follows would only repeat it
 		}
+	}
+	switch {
+	case o.Nodes && answers:
+		c.insideNodes(ctx, o.Timeout)
+	case answers:
+		c.ok("the nodes' kernels (nf_tables, inotify) were not looked into: add --nodes")
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -210,14 +210,14 @@ func (c *checker) proxyVersions(ctx context.Context, images map[string]int) {
 
 // watches: sidecars with the same fixed user share the node's limit of inotify instances.
 func (c *checker) watches(pods []corev1.Pod) {
-	const perPod, limit = 8, 128 // fs.inotify.max_user_instances by default
+	const limit = 128 // fs.inotify.max_user_instances by default
 	perNode := map[string]int{}
 	for i := range pods {
 		proxy := inject.ProxyOf(&pods[i])
 		if proxy == nil || proxy.SecurityContext == nil || proxy.SecurityContext.RunAsUser == nil || *proxy.SecurityContext.RunAsUser >= inject.MinPodUID {
 			continue
 		}
-		perNode[fmt.Sprintf("%s as user %d", pods[i].Spec.NodeName, *proxy.SecurityContext.RunAsUser)] += perPod
+		perNode[fmt.Sprintf("%s as user %d", pods[i].Spec.NodeName, *proxy.SecurityContext.RunAsUser)] += watchesOfProxy
 	}
 	var full []string
 	for where, count := range perNode {

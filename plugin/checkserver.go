@@ -88,7 +88,7 @@ func (c *checker) nodes(ctx context.Context) bool {
 		}
 	}
 	if good > 0 {
-		c.ok("%d nodes can run protected pods (the kernel needs nf_tables with NAT: netproxy-init says so if it has not)", good)
+		c.ok("%d nodes run a Linux that protected pods can have", good)
 	}
 	return true
 }

@@ -96,6 +96,7 @@ func TestInstallAppliesChecksAndRemoves(t *testing.T) {
 ✓ OK       the webhook answers, and the API server trusts its certificate
 ✓ OK       you have the rights for the verbs of this program
 ✓ OK       0 policies were looked at
+✓ OK       the nodes' kernels (nf_tables, inotify) were not looked into: add --nodes
 `
 	if diff := cmp.Diff(result{want, "", ExitGood}, checked, cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("check (-want +got):\n%s", diff)

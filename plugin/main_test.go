@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,8 +63,15 @@ func executeWith(ctx context.Context, t *testing.T, stdin string, args ...string
 	in.WriteString(stdin)
 	s := newShell(streams, "v0.0.0-test", args)
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	s.now = func() time.Time { return now }
+	var mu sync.Mutex
+	s.now = func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}
 	s.wait = func(ctx context.Context, d time.Duration) error {
+		mu.Lock()
+		defer mu.Unlock()
 		now = now.Add(d)
 		return ctx.Err()
 	}

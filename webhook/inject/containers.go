@@ -61,11 +61,16 @@ func captureContainer(in *Inputs, slots trust) corev1.Container {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volumeBinary, MountPath: binaryMount})
 	}
 	c.Resources = smallResources()
-	c.SecurityContext = confined()
-	// NET_ADMIN, as root, is all that nftables needs; the container does not have to be privileged.
-	c.SecurityContext.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
-	c.SecurityContext.RunAsUser, c.SecurityContext.RunAsGroup, c.SecurityContext.RunAsNonRoot = new(int64(0)), new(int64(0)), new(false)
+	c.SecurityContext = capturing()
 	return c
+}
+
+// capturing: NET_ADMIN, as root, is all that nftables needs; the container does not have to be privileged.
+func capturing() *corev1.SecurityContext {
+	out := confined()
+	out.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	out.RunAsUser, out.RunAsGroup, out.RunAsNonRoot = new(int64(0)), new(int64(0)), new(false)
+	return out
 }
 
 func proxyContainer(in *Inputs) corev1.Container {

@@ -35,6 +35,7 @@ func scenarios() map[string]func() error {
 	return map[string]func() error{
 		"twice": twice, "without IPv6": withoutIPv6, "kernel without IPv6": kernelWithoutIPv6, "no network": noNetwork,
 		"service mesh": serviceMesh, "empty chain of others": emptyChain, "legacy": legacy, "proxy runs already": proxyRuns, "rules without effect": noEffect,
+		"a node": node, "a node without IPv6": nodeIPv4, "a node without network": nodeNoNetwork, "a node with a mesh": nodeMesh,
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 func TestRunRefuses(t *testing.T) {
 	capture := "capture --uid=1337 --redirect-port=15001 --admin-port=15000 --default-action=Deny"
 	for args, want := range map[string]string{
-		"":                                    "none of capture, trust and version",
+		"":                                    "none of capture, trust, node and version",
 		"help":                                `"help" is none of`,
 		"capture":                             "neither Deny nor Allow",
 		capture + " --default-action=deny":    "neither Deny nor Allow",

@@ -16,11 +16,25 @@ const probeTimeout = 2 * time.Second
 // probe opens a connection to an address of documentation (RFC 5737, RFC 3849) and expects it at the redirect port. Rules
 // can be there and not work: connection tracking may be missing, or somebody else's rules may come first.
 func probe(port uint16) error {
-	for _, f := range []struct{ loopback, outside string }{{"127.0.0.1", "192.0.2.1:80"}, {"::1", "[2001:db8::1]:80"}} {
-		at := netip.AddrPortFrom(netip.MustParseAddr(f.loopback), port)
-		if err := probeFamily(at, f.outside); err != nil {
-			return fmt.Errorf("the rules are programmed, but a connection to %s does not arrive at %s: %w; look for other packet filter rules in the pod, and for the kernel modules nf_nat and nf_conntrack", f.outside, at, err)
+	for _, f := range families() {
+		if err := f.probe(port); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// family is an address family, with the address that is redirected to and one that is redirected from.
+type family struct{ name, loopback, outside string }
+
+func families() []family {
+	return []family{{"IPv4", "127.0.0.1", "192.0.2.1:80"}, {"IPv6", "::1", "[2001:db8::1]:80"}}
+}
+
+func (f family) probe(port uint16) error {
+	at := netip.AddrPortFrom(netip.MustParseAddr(f.loopback), port)
+	if err := probeFamily(at, f.outside); err != nil {
+		return fmt.Errorf("the rules are programmed, but a connection to %s does not arrive at %s: %w; look for other packet filter rules in the pod, and for the kernel modules nf_nat and nf_conntrack", f.outside, at, err)
 	}
 	return nil
 }

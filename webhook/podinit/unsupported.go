@@ -2,6 +2,14 @@
 
 package podinit
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/netproxy/netproxy/webhook/podinit/nodereport"
+)
 
 func runCapture(host, captureOptions) error { return errors.New("only Linux has the packet filter") }
+
+func inspectNode(host, captureOptions) nodereport.Node {
+	return nodereport.Node{Filter: "only Linux has the packet filter"}
+}
