@@ -62,6 +62,21 @@ spec:
 
 const frontingToken = "canary-of-the-fronting-test"
 
+// frontingReader lets joe see the policy and its pods.
+const frontingReader = `
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader}
+rules: [{apiGroups: [netproxy.dev], resources: [egresspolicies], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: joe}]
+`
+
 // TestFronting attacks a policy in the cluster: nothing gets through, the workload is not touched, its credential goes nowhere,
 // and nothing is left.
 func TestFronting(t *testing.T) {
@@ -103,7 +118,7 @@ func TestFronting(t *testing.T) {
 	})
 	t.Run("interrupted", func(t *testing.T) { interruptFronting(t, p) })
 	t.Run("not allowed", func(t *testing.T) {
-		e.apply(t, probeRights)
+		e.apply(t, probeRights+frontingReader)
 		p.want(t, 1, "", []string{`"joe" may not update EgressPolicy/` + e.ns + "/agent", "--local"}, "test-fronting", "agent", "--as", "joe")
 		e.nothingLeft(t)
 	})

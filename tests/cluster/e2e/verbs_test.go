@@ -127,7 +127,7 @@ spec:
 
 // TestVerbs holds every verb to its exact answer on real pods, in the order in which somebody would meet them.
 func TestVerbs(t *testing.T) {
-	e := newProtected(t, 6*time.Minute, "curl")
+	e := newProtected(t, 6*time.Minute, "curl", "cli")
 	p := newPlugin(t, e)
 	e.name(t, "api.verbs.example")
 	e.apply(t, agentStatefulSet)
@@ -197,6 +197,7 @@ func TestVerbs(t *testing.T) {
 		{name: "no-rights-apply", args: "apply -f - --as somebody", stdin: policy},
 		{name: "no-server", args: "get --server https://127.0.0.1:9"},
 		{name: "no-context", args: "get --context elsewhere"},
+		{name: "test-fronting", args: "test-fronting pod/agent-0 --only control-http1,front-stranger-h1,front-stranger-h2"},
 	} {
 		t.Run(v.name, func(t *testing.T) { p.show(t, i+1, v) })
 	}
