@@ -17,6 +17,10 @@ import (
 // let a late ClientHello around every rule for names.
 const inspectTimeout = 5 * time.Second
 
+// helloSize is what is read of a client at first, in bytes: enough for a ClientHello with a post-quantum key and a session
+// ticket. For a longer one Envoy doubles it, up to 16 KiB, which it would clear for every connection otherwise.
+const helloSize = 4 << 10
+
 type family struct{ name, loopback, any string }
 
 // families: loopback is enough for redirected connections and keeps other pods out.
@@ -47,6 +51,8 @@ func (b *builder) listeners() []proto.Message {
 			FilterChains:           chains.chains,
 			// Where IPv6 is turned off there is no ::1, and a listener that cannot be bound would make the whole update count as refused.
 			Freebind: wrapperspb.Bool(true),
+			// Connections mostly come one by one: asking the kernel for another one at once is a system call in vain.
+			MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
 		}
 		b.check(listener)
 		out = append(out, listener)
@@ -58,7 +64,7 @@ func (b *builder) inspectors() []*listenerv3.ListenerFilter {
 	off := portPredicate(b.plan.opaque)
 	return []*listenerv3.ListenerFilter{
 		b.listenerFilter("original_dst", &originaldstv3.OriginalDst{}, nil),
-		b.listenerFilter("tls_inspector", &tlsinspectorv3.TlsInspector{}, off),
+		b.listenerFilter("tls_inspector", &tlsinspectorv3.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(helloSize)}, off),
 		b.listenerFilter("http_inspector", &httpinspectorv3.HttpInspector{}, off),
 	}
 }
