@@ -91,20 +91,20 @@ func Run(ctx context.Context, cfg *rest.Config, options Options) error {
 	log.SetLogger(options.Log)
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = requestsPerSecond, requestsAtOnce
-	mgr, err := newManager(cfg, &options)
+	mgr, cached, err := newManager(cfg, &options)
 	if err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	if err := control.Setup(ctx, mgr, control.Options{Namespace: options.Namespace, Families: options.Families, Workers: options.Workers}); err != nil {
+	if err := control.Setup(ctx, mgr, cached, control.Options{Namespace: options.Namespace, Families: options.Families, Workers: options.Workers}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
 }
 
-func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
+func newManager(cfg *rest.Config, o *Options) (manager.Manager, control.Reader, error) {
 	scheme, err := newScheme()
 	if err != nil {
-		return nil, err
+		return nil, control.Reader{}, err
 	}
 	keeper := &serving.Keeper{
 		Options: serving.Options{Namespace: o.Namespace, Service: ServiceName, Secret: ServingSecretName, Configuration: ConfigurationName},
@@ -114,23 +114,23 @@ func newManager(cfg *rest.Config, o *Options) (manager.Manager, error) {
 		c.GetCertificate, c.MinVersion = keeper.Certificate, tls.VersionTLS13
 	}}})
 	mgr, err := ctrl.NewManager(cfg, manager.Options{
-		Scheme: scheme, Logger: o.Log, Cache: control.CacheOptions(o.Namespace),
+		Scheme: scheme, Logger: o.Log, Cache: control.CacheOptions(),
 		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, WebhookServer: hooks,
 		LeaderElection: o.Election == Elected, LeaderElectionID: leaseName, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: new(leaseDuration), RenewDeadline: new(leaseDuration * 2 / 3), RetryPeriod: new(leaseDuration / 8),
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
-		return nil, err
+		return nil, control.Reader{}, err
 	}
 	keeper.Client, keeper.Live = mgr.GetClient(), mgr.GetAPIReader()
-	cached, err := control.Cached(mgr)
+	cached, err := control.Cached(mgr, o.Namespace)
 	if err != nil {
-		return nil, err
+		return nil, control.Reader{}, err
 	}
 	// Asking for the server is what makes the manager start it.
 	admission.Register(mgr.GetWebhookServer(), cached, mgr.GetAPIReader(), mgr.GetClient(), admission.Options{Namespace: o.Namespace, Images: o.Images})
-	return mgr, errors.Join(mgr.Add(keeper), mgr.Add(cached), mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cached.Ready),
+	return mgr, cached, errors.Join(mgr.Add(keeper), mgr.Add(cached), mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cached.Ready),
 		mgr.AddReadyzCheck("certificate", keeper.Ready), mgr.AddReadyzCheck("webhook", hooks.StartedChecker()))
 }
 

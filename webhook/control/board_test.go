@@ -85,7 +85,11 @@ func (m *metas) Get(_ context.Context, key client.ObjectKey, object client.Objec
 	if m.err != nil {
 		return m.err
 	}
-	version, ok := m.versions[object.(*metav1.PartialObjectMetadata).Kind+" "+key.String()]
+	kind := "defaults"
+	if meta, ok := object.(*metav1.PartialObjectMetadata); ok {
+		kind = meta.Kind
+	}
+	version, ok := m.versions[kind+" "+key.String()]
 	if !ok {
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 	}
@@ -134,6 +138,12 @@ func TestSettled(t *testing.T) {
 		"a ConfigMap of that name": {func(m *metas, _ *v1alpha1.EgressPolicy, _ *watch, _ *targets) {
 			m.versions["ConfigMap "+missing.String()] = "1"
 		}, true},
+		"the cluster's defaults": {func(m *metas, _ *v1alpha1.EgressPolicy, _ *watch, _ *targets) {
+			m.versions["defaults netproxy-system/netproxy-defaults"] = "3"
+		}, false},
+		"their metadata alone": {func(m *metas, _ *v1alpha1.EgressPolicy, _ *watch, _ *targets) {
+			m.versions["ConfigMap netproxy-system/netproxy-defaults"] = "3"
+		}, true},
 		"its CA, which is elsewhere": {func(m *metas, _ *v1alpha1.EgressPolicy, _ *watch, _ *targets) {
 			m.versions["Secret netproxy-system/ca"] = "5"
 		}, false},
@@ -146,7 +156,7 @@ func TestSettled(t *testing.T) {
 			policy := agentPolicy("agent")
 			policy.UID = "u1"
 			signer := authority{lookAgain: lookAgain, versions: versions{secretAt(types.NamespacedName{Namespace: "netproxy-system", Name: "ca"}): "4"}}
-			controller.settle(policy, agentTarget(), signer, versions{secretAt(secret): "7", configMapAt(config): "7", secretAt(missing): absent}, time.Hour)
+			controller.settle(policy, agentTarget(), signer, versions{secretAt(secret): "7", configMapAt(config): "7", secretAt(missing): absent, defaultsAt("netproxy-system"): absent}, time.Hour)
 			if _, settled := controller.isSettled(t.Context(), policy, agentTarget()); !settled {
 				t.Fatal("not settled from the start")
 			}

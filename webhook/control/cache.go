@@ -17,7 +17,7 @@ import (
 
 // CacheOptions keep in memory what decisions need, and nothing else: of pods a few fields, of Secrets and ConfigMaps their names and
 // labels, never their data. Whoever reads must not change what he gets: it is shared.
-func CacheOptions(own string) cache.Options {
+func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform:             slimMeta,
 		DefaultUnsafeDisableDeepCopy: new(true),
@@ -25,10 +25,18 @@ func CacheOptions(own string) cache.Options {
 			&corev1.Pod{}:                   {Transform: slimPod},
 			&v1alpha1.EgressPolicy{}:        {Transform: cache.TransformStripManagedFields()},
 			&v1alpha1.ClusterEgressPolicy{}: {Transform: cache.TransformStripManagedFields()},
-			&corev1.ConfigMap{}: {
-				Namespaces: map[string]cache.Config{own: {FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, v1alpha1.DefaultsConfigMap)}},
-			},
 		},
+	}
+}
+
+// defaultsOptions are for the one ConfigMap that is cached whole. It needs a cache of its own: options are for all objects of a kind,
+// and of the other ConfigMaps the metadata is watched.
+func defaultsOptions(own string) cache.Options {
+	return cache.Options{
+		DefaultUnsafeDisableDeepCopy: new(true),
+		ByObject: map[client.Object]cache.ByObject{&corev1.ConfigMap{}: {
+			Namespaces: map[string]cache.Config{own: {FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, v1alpha1.DefaultsConfigMap)}},
+		}},
 	}
 }
 

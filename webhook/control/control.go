@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -40,21 +41,22 @@ type cluster struct {
 	client.Reader // answers from caches; what comes out of them is shared and must not be changed
 	client.Writer
 	client.StatusClient
-	live   client.Reader
-	events events.EventRecorder
-	board  *board
-	locks  keyedLocks
-	clock  func() time.Time
-	rand   io.Reader
+	live     client.Reader
+	defaults cache.Cache
+	events   events.EventRecorder
+	board    *board
+	locks    keyedLocks
+	clock    func() time.Time
+	rand     io.Reader
 }
 
 // Setup adds the controllers to the manager. They run in the leader only.
-func Setup(ctx context.Context, mgr manager.Manager, options Options) error {
+func Setup(ctx context.Context, mgr manager.Manager, cached Reader, options Options) error {
 	if options.Workers == 0 {
 		options.Workers = 8
 	}
 	c := &cluster{
-		Options: options, Reader: Reader{mgr.GetCache()}, Writer: mgr.GetClient(), StatusClient: mgr.GetClient(), live: mgr.GetAPIReader(),
+		Options: options, Reader: cached, defaults: cached.defaults, Writer: mgr.GetClient(), StatusClient: mgr.GetClient(), live: mgr.GetAPIReader(),
 		events: mgr.GetEventRecorder("netproxy"), board: newBoard(), clock: time.Now, rand: rand.Reader,
 	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {

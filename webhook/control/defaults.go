@@ -37,7 +37,7 @@ func PrivateRanges(ctx context.Context, reader client.Reader, own string) (range
 // policy waits: fewer ranges would open what was closed.
 func (t *targets) privateRanges(ctx context.Context, request *render.Request, stored *corev1.Secret, read versions) ([]render.Problem, error) {
 	ranges, version, err := PrivateRanges(ctx, t.Reader, t.Namespace)
-	read[configMapAt(client.ObjectKey{Namespace: t.Namespace, Name: v1alpha1.DefaultsConfigMap})] = version
+	read[defaultsAt(t.Namespace)] = version
 	if !errors.Is(err, ErrDefaults) {
 		request.PrivateRanges = ranges
 		return nil, err

@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
@@ -93,7 +92,7 @@ func TestPrivateRanges(t *testing.T) {
 				t.Errorf("error: %v", err)
 			}
 			version := map[bool]string{true: "7", false: absent}[tt.defaults.data != nil]
-			want := versions{configMapAt(types.NamespacedName{Namespace: "netproxy-system", Name: v1alpha1.DefaultsConfigMap}): version}
+			want := versions{defaultsAt("netproxy-system"): version}
 			if diff := cmp.Diff(want, read); diff != "" {
 				t.Errorf("what was read (-want +got):\n%s", diff)
 			}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,12 +18,28 @@ import (
 
 // origin names an object that a target is made of.
 type origin struct {
-	kind string // Secret or ConfigMap
+	kind string // Secret, ConfigMap, or defaults
 	types.NamespacedName
 }
 
 func secretAt(key types.NamespacedName) origin    { return origin{"Secret", key} }
 func configMapAt(key types.NamespacedName) origin { return origin{"ConfigMap", key} }
+
+// defaultsAt is the ConfigMap that is cached whole. One cache has to give both its content and its version: two of them are never at
+// the same moment.
+func defaultsAt(own string) origin {
+	return origin{defaultsKind, types.NamespacedName{Namespace: own, Name: v1alpha1.DefaultsConfigMap}}
+}
+
+const defaultsKind = "defaults"
+
+// object is what the origin is read into.
+func (o origin) object() client.Object {
+	if o.kind == defaultsKind {
+		return &corev1.ConfigMap{}
+	}
+	return metadata(o.kind)
+}
 
 // versions are the resource versions of what was read and written, absent if there was nothing.
 type versions map[origin]string
@@ -71,8 +88,8 @@ func (t *targets) isSettled(ctx context.Context, policy v1alpha1.Policy, target 
 		return 0, false
 	}
 	for at, version := range s.versions {
-		object := metadata(at.kind)
-		if err := t.Get(ctx, at.NamespacedName, object); client.IgnoreNotFound(err) != nil || object.ResourceVersion != version {
+		object := at.object()
+		if err := t.Get(ctx, at.NamespacedName, object); client.IgnoreNotFound(err) != nil || object.GetResourceVersion() != version {
 			return 0, false
 		}
 	}

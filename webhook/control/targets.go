@@ -39,7 +39,7 @@ func (c *cluster) addTargets(mgr manager.Manager) error {
 		func(ctx context.Context, p *v1alpha1.ClusterEgressPolicy) []Target { return t.ofPolicy(ctx, p) })))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Secret"), handler.TypedEnqueueRequestsFromMapFunc(t.ofSecret)))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("ConfigMap"), handler.TypedEnqueueRequestsFromMapFunc(t.ofConfigMap)))
-	b = b.WatchesRawSource(source.TypedKind(kinds, &corev1.ConfigMap{}, handler.TypedEnqueueRequestsFromMapFunc(t.ofDefaults)))
+	b = b.WatchesRawSource(source.TypedKind(t.defaults, &corev1.ConfigMap{}, handler.TypedEnqueueRequestsFromMapFunc(t.ofDefaults)))
 	b = b.WatchesRawSource(source.TypedKind(kinds, metadata("Namespace"), handler.TypedEnqueueRequestsFromMapFunc(t.ofNamespace)))
 	return b.Complete(t)
 }

@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/mitm"
 	"github.com/netproxy/netproxy/plugin/lab"
 	"github.com/netproxy/netproxy/tests/cluster/control"
@@ -163,4 +164,12 @@ func corporateLeaf(t *testing.T, e *env, host string) (cert, key []byte) {
 		t.Fatal(err)
 	}
 	return leaf.CertificatePEM(), key
+}
+
+// TestCAChanges: a ConfigMap with a CA that changes is noticed like a Secret.
+func TestCAChanges(t *testing.T) {
+	e := newProtected(t, 2*time.Minute)
+	policy := e.protect(t, rangePolicy)
+	e.apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: world-ca}\ndata: {ca.crt: \"\"}\n")
+	e.degraded(t, policy, v1alpha1.ReasonCAMissing)
 }
