@@ -23,7 +23,7 @@ const (
 	nodePrefix = "netproxy-check-"
 	// nodesAtOnce bounds what the cluster is asked for at the same time.
 	nodesAtOnce = 8
-	// watchesOfProxy are a proxy's inotify instances without credentials.
+	// watchesOfProxy are a proxy's inotify instances without credentials: 5 with interception (Envoy 1.40), and some to spare.
 	watchesOfProxy = 8
 	// watchesAtMost are those of a proxy with as many credentials as a policy can have. Each pod has a user of its own, whose limit
 	// it has for itself.
@@ -239,6 +239,6 @@ func (c *checker) judgeLimits(node string, report *nodereport.Node) {
 	}
 	if len(low) > 0 {
 		c.problem("NP025", severityWarning, fmt.Sprintf("raise it there to %d or more: sysctl", watchesAtMost),
-			"node %s: %s; a proxy takes %d, and one more for each credential of its policy, up to %d", node, strings.Join(low, ", "), watchesOfProxy, watchesAtMost)
+			"node %s: %s; a proxy takes up to %d, and one more for each credential of its policy, %d at most", node, strings.Join(low, ", "), watchesOfProxy, watchesAtMost)
 	}
 }

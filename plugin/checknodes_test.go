@@ -82,7 +82,7 @@ func TestCheckNodes(t *testing.T) {
 		"no redirect": {status: spoilt(func(n *nodereport.Node) { n.Redirects[1].Trouble = "refused" }),
 			want: map[string]severity{"NP024": severityError}, text: "connections over IPv6 are not redirected: refused", code: ExitBad},
 		"few instances": {status: spoilt(func(n *nodereport.Node) { n.MaxUserInstances = watchesAtMost - 1 }),
-			want: map[string]severity{"NP025": severityWarning}, text: "fs.inotify.max_user_instances is 71; a proxy takes 8, and one more for each credential of its policy, up to 72"},
+			want: map[string]severity{"NP025": severityWarning}, text: "fs.inotify.max_user_instances is 71; a proxy takes up to 8, and one more for each credential of its policy, 72 at most"},
 		"enough":   {status: spoilt(func(n *nodereport.Node) { n.MaxUserInstances, n.MaxUserWatches = watchesAtMost, watchesAtMost }), want: map[string]severity{}},
 		"no route": {status: spoilt(func(n *nodereport.Node) { n.Redirects = nil }), want: map[string]severity{"NP026": severityWarning}, text: "its pod has no route"},
 		"no image": {status: containerState("Pending", map[string]any{"waiting": map[string]any{"reason": "ErrImagePull", "message": "not there"}}),

@@ -113,8 +113,8 @@ func (o *frontingOptions) again(s *shell, c *chosen, file string) (*shell, error
 	for _, only := range o.Only {
 		inner.args = append(inner.args, "--only", only)
 	}
-	for _, p := range c.private {
-		inner.args = append(inner.args, "--"+rangeFlag, p.String())
+	for _, text := range rangeTexts(c.private) {
+		inner.args = append(inner.args, "--"+rangeFlag, text)
 	}
 	for _, name := range o.Filenames {
 		inner.args = append(inner.args, "-f", name)

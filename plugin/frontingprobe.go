@@ -173,7 +173,7 @@ func (p *probe) lab(authority *lab.Authority, credentials render.Objects) (map[s
 		}
 		documents += "---\n" + string(text)
 	}
-	options, err := json.Marshal(probeOptions{Only: p.only})
+	options, err := json.Marshal(probeOptions{Only: p.only, PrivateRanges: rangeTexts(p.private)})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/lab/attack"
 	"github.com/netproxy/netproxy/webhook/inject"
+	"github.com/netproxy/netproxy/xds"
 )
 
 const probePolicy = `apiVersion: netproxy.dev/v1alpha1
@@ -206,5 +208,35 @@ func TestProbeSweeps(t *testing.T) {
 	}
 	if api.objects["/api/v1/namespaces/demo/pods/netproxy-probe-old"] != nil || api.objects["/api/v1/namespaces/demo/pods/netproxy-probe-busy"] == nil {
 		t.Error("the wrong one was deleted")
+	}
+}
+
+// TestProbeRanges: the probe's proxy refuses what the cluster counts as private, and its attacks know that.
+func TestProbeRanges(t *testing.T) {
+	api, made := probed(t, runs, lines(t, probeEvent{Event: probeStart, Total: 1}, probeEvent{Event: probeEnd}))
+	api.add("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: netproxy-defaults, namespace: netproxy-system}\ndata: {privateRanges: \"[25.0.0.0/8]\"}\n")
+	r := api.executeIn("", "test-fronting", "agent", "-o", "json")
+	if r.code != ExitGood || strings.Contains(r.out, "25.0.0.0") {
+		t.Errorf("%d, or a difference to the policy's pods:\n%s%s", r.code, r.out, r.err)
+	}
+	files := map[string]string{}
+	for kind, o := range made {
+		data, _, err := unstructured.NestedStringMap(o.Object, "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range data {
+			raw, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", kind, name, err)
+			}
+			files[name] = string(raw)
+		}
+	}
+	if diff := cmp.Diff(`{"privateRanges":["25.0.0.0/8"]}`, files[probeOptionsFile]); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(files[xds.ClustersFile], `"25.0.0.0"`) {
+		t.Error("the probe's proxy does not know the range")
 	}
 }

@@ -60,6 +60,14 @@ func readRanges(ctx context.Context, client *cluster.Client) ([]netip.Prefix, er
 	return ranges, nil
 }
 
+func rangeTexts(ranges []netip.Prefix) []string {
+	var out []string
+	for _, p := range ranges {
+		out = append(out, p.String())
+	}
+	return out
+}
+
 // noInstallation is the error about defaults that are missing because netproxy is somewhere else.
 func noInstallation(ctx context.Context, client *cluster.Client, namespace string) error {
 	if _, err := client.ReadNamespace(ctx, namespace); cluster.IsNotFound(err) {

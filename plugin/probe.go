@@ -34,6 +34,8 @@ const (
 type probeOptions struct {
 	// Only, when not empty, are the scenarios to run.
 	Only []string `json:"only,omitempty"`
+	// PrivateRanges are what the cluster counts as private besides the built-in ranges.
+	PrivateRanges []string `json:"privateRanges,omitempty"`
 }
 
 // probeStep is what a line of a probe is about.
@@ -116,7 +118,7 @@ func (p *probeRun) attack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := p.join(ctx)
+	r, err := p.join(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -161,8 +163,8 @@ func (o probeOptions) total() int {
 }
 
 // join puts the lab around the pod.
-func (p *probeRun) join(ctx context.Context) (*labRun, error) {
-	c, err := p.load()
+func (p *probeRun) join(ctx context.Context, o probeOptions) (*labRun, error) {
+	c, err := p.load(o.PrivateRanges)
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +193,10 @@ func (p *probeRun) join(ctx context.Context) (*labRun, error) {
 }
 
 // load reads the policy and what its proxy injects.
-func (p *probeRun) load() (*rendering, error) {
+func (p *probeRun) load(private []string) (*rendering, error) {
 	quiet := *p.shell
 	quiet.ErrOut = io.Discard
-	files := policyOptions{Filenames: []string{filepath.Join(p.dir, probePolicyFile)}}
+	files := policyOptions{Filenames: []string{filepath.Join(p.dir, probePolicyFile)}, rangeOptions: rangeOptions{private}}
 	c, err := files.load(&quiet)
 	if err != nil {
 		return nil, err
