@@ -25,6 +25,12 @@ func faults() map[string]func(*brokenConfig) {
 				b.replaceOnce("rds.json", found, `"any":true`)
 			}
 		},
+		"fast routes do not ask for the SNI": func(b *brokenConfig) {
+			const anyway = `{"key":"netproxy.transport","stringMatch":{"exact":"tls"}}`
+			sni := regexp.MustCompile(`\{"key":"envoy.upstream.dynamic_host","stringMatch":\{[^}]*\}\}`)
+			b.replace("rds.json", sni.FindString(b.files["rds.json"]), anyway)
+			b.files["rds.json"] = sni.ReplaceAllString(b.files["rds.json"], anyway)
+		},
 		"the client's address is believed": func(b *brokenConfig) {
 			b.replace("lds.json", `"cluster":"Public.`, `"cluster":"Client.`)
 			b.replace("rds.json", `"cluster":"Public.`, `"cluster":"Client.`)

@@ -70,12 +70,13 @@ func wrapper(t *testing.T, envoy, fault string) string {
 func TestFrontingFindsFaults(t *testing.T) {
 	policy := labPolicy(t)
 	rows := map[string][]string{
-		"Host is not compared with the SNI": {"front-other-h1"},
-		"the client's address is believed":  {"addr-passthrough-4"},
-		"hosts are compared with case":      {"host-case"},
-		"names may have any address":        {"rebind-private"},
-		"every path is allowed":             {"control-denied-path"},
-		"admin on TCP":                      {"port-admin"},
+		"Host is not compared with the SNI":  {"front-other-h1"},
+		"fast routes do not ask for the SNI": {"front-other-back-h1"},
+		"the client's address is believed":   {"addr-passthrough-4"},
+		"hosts are compared with case":       {"host-case"},
+		"names may have any address":         {"rebind-private"},
+		"every path is allowed":              {"control-denied-path"},
+		"admin on TCP":                       {"port-admin"},
 	}
 	var all []string
 	for _, ids := range rows {

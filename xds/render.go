@@ -27,6 +27,8 @@ type builder struct {
 	forbidden    *routev3.Route_DirectResponse
 	anyMatch     *routev3.RouteMatch
 	filterSwitch *anypb.Any
+	filterOff    *anypb.Any
+	direct       map[v1alpha1.Resolution]*routev3.Route_Route
 
 	caches map[cacheKey]*dnscachev3.DnsCacheConfig // which clusters and filters share
 }
@@ -55,7 +57,7 @@ func (p *Plan) Render(cfg Config) (Files, error) {
 }
 
 func newBuilder(p *Plan, cfg Config) *builder {
-	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[v1alpha1.Resolution]*routev3.Route_Route{}, caches: map[cacheKey]*dnscachev3.DnsCacheConfig{}}
+	return &builder{packer: newPacker(), plan: p, cfg: cfg, actions: map[v1alpha1.Resolution]*routev3.Route_Route{}, direct: map[v1alpha1.Resolution]*routev3.Route_Route{}, caches: map[cacheKey]*dnscachev3.DnsCacheConfig{}}
 }
 
 func (b *builder) files() (Files, error) {
@@ -102,7 +104,7 @@ const (
 	secretSize    = 512
 
 	routeTableSize  = 3 << 10 // without its virtual hosts
-	virtualHostSize = 1300
+	virtualHostSize = 2000
 	wideHostSize    = 480 // one of many
 
 	requestChainSize    = 10400 // a chain of requests

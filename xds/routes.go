@@ -39,7 +39,7 @@ func (b *builder) routeConfiguration() *routev3.RouteConfiguration {
 // eachVirtualHost gives one virtual host after the other. What it gives is built anew for the next: a policy can have
 // thousands.
 func (b *builder) eachVirtualHost(yield func(*routev3.VirtualHost)) {
-	h := &hostBuilder{builder: b, host: &routev3.VirtualHost{}, matches: map[string][]*routev3.RouteMatch{}, checked: map[*routev3.RouteMatch]bool{}}
+	h := &hostBuilder{builder: b, host: &routev3.VirtualHost{}, matches: map[string][]*routev3.RouteMatch{}, checked: map[*routev3.RouteMatch]bool{}, fastRoutes: b.plan.hasFastRoutes()}
 	for i := range b.plan.names.atoms {
 		h.atom(&b.plan.names.atoms[i])
 		h.check()
@@ -66,6 +66,7 @@ type hostBuilder struct {
 	key        []byte
 	traceMatch *routev3.RouteMatch
 	checked    map[*routev3.RouteMatch]bool
+	fastRoutes bool
 }
 
 // check asks Envoy's own validation. Routes with the same match differ in their names at most, and are validated once.
@@ -149,26 +150,28 @@ func (h *hostBuilder) trace(d *Domain) {
 func interceptedTrace() *routev3.RouteMatch {
 	match := anyPath()
 	match.Headers = []*routev3.HeaderMatcher{methodMatcher([]string{methodTrace})}
-	match.FilterState = []*matchv3.FilterStateMatcher{{
-		Key:     stateTransport,
-		Matcher: &matchv3.FilterStateMatcher_StringMatch{StringMatch: &matchv3.StringMatcher{MatchPattern: &matchv3.StringMatcher_Exact{Exact: transportTLS}}},
-	}}
+	match.FilterState = []*matchv3.FilterStateMatcher{stateIs(stateTransport, transportTLS)}
 	return match
 }
 
 // rule makes one route for each alternative of the rule's http.
 func (h *hostBuilder) rule(r *Rule, a *atom) {
 	for _, match := range h.ruleMatches(r, a) {
-		route := h.route(match)
 		if r.Action == v1alpha1.ActionDeny {
-			h.deny(route, r.Name)
+			h.deny(h.route(match), r.Name)
 			continue
 		}
-		route.Name = r.Name
-		if r.Audit {
-			route.Metadata = auditMark()
+		if h.fast(r, a) {
+			h.fastRoute(r, a, match)
 		}
-		route.Action = h.passOn(r.way(a))
+		h.allow(h.route(match), r, h.passOn(r.way(a)))
+	}
+}
+
+func (h *hostBuilder) allow(route *routev3.Route, r *Rule, action *routev3.Route_Route) {
+	route.Name, route.Action = r.Name, action
+	if r.Audit {
+		route.Metadata = auditMark()
 	}
 }
 

@@ -16,6 +16,8 @@ func fronting() []Scenario {
 	return []Scenario{
 		{"front-other-h1", "Host is another intercepted name, HTTP/1.1", catFronting, func(e *env) error { return e.frontOther(false) }},
 		{"front-other-h2", "coalescing: :authority is another intercepted name", catFronting, func(e *env) error { return e.frontOther(true) }},
+		{"front-other-back-h1", "the same with the names exchanged, HTTP/1.1", catFronting, func(e *env) error { return e.frontOtherBack(false) }},
+		{"front-other-back-h2", "the same with the names exchanged, HTTP/2", catFronting, func(e *env) error { return e.frontOtherBack(true) }},
 		{"front-denied-h1", "Host is a denied name, HTTP/1.1", catFronting, func(e *env) error { return e.frontDenied(false) }},
 		{"front-denied-h2", ":authority is a denied name, HTTP/2", catFronting, func(e *env) error { return e.frontDenied(true) }},
 		{"front-stranger-h1", "Host is the attacker's name, HTTP/1.1", catFronting, func(e *env) error { return e.front(stranger, false) }},
@@ -66,6 +68,24 @@ func (e *env) frontOther(http2 bool) error {
 		return e.front(other.Name, true, http.StatusMisdirectedRequest)
 	}
 	return e.front(other.Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
+}
+
+// frontOtherBack makes the request that the first name permits over a connection for the second.
+func (e *env) frontOtherBack(http2 bool) error {
+	first, err := e.intercepted(0)
+	if err != nil {
+		return err
+	}
+	other, err := e.intercepted(1)
+	if err != nil {
+		return err
+	}
+	at := first
+	at.Name = other.Name
+	if http2 {
+		return e.frontAt(at, first.Name, true, http.StatusMisdirectedRequest)
+	}
+	return e.frontAt(at, first.Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
 func (e *env) frontDenied(http2 bool) error {
