@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/netproxy/netproxy/plugin/lab"
 	"github.com/netproxy/netproxy/plugin/lab/attack"
 )
@@ -68,6 +70,12 @@ func attackInLab(ctx context.Context, s *shell, dir, envoy string) error {
 	if _, err := r.pod.Resolve(ctx, "udp", resolver, name); err != nil || r.lab.Ledger.Mark() == 0 {
 		return fmt.Errorf("the pod reaches nothing, or the lab does not see it: %w", err)
 	}
+	if os.Getenv(onlyIPv4Env) != "" {
+		// The kernel takes the addresses away.
+		if err := r.pod.RunPrivileged(exec.Command("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6")); err != nil {
+			return err
+		}
+	}
 	mark := r.lab.Ledger.Mark()
 	cmd := exec.CommandContext(ctx, os.Args[0], "probe", "--dir", dir)
 	cmd.Env = append(os.Environ(), probedEnv+"=", asPluginEnv+"=1")
@@ -82,7 +90,10 @@ func attackInLab(ctx context.Context, s *shell, dir, envoy string) error {
 	return r.closeLab(err)
 }
 
-const leftThePod = "left the pod: "
+const (
+	leftThePod  = "left the pod: "
+	onlyIPv4Env = "NETPROXY_TEST_ONLY_IPV4"
+)
 
 // runProbe returns the lines that a probe printed.
 func runProbe(t *testing.T, fault, dir string) ([]probeEvent, result) {
@@ -144,6 +155,25 @@ func TestProbeInPod(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProbeWithoutIPv6: a pod of a cluster with one family has no rows about the other.
+func TestProbeWithoutIPv6(t *testing.T) {
+	t.Setenv(onlyIPv4Env, "1")
+	events, r := runProbe(t, "none", probeSecret(t, `{"only": ["control-http1", "control-ipv6", "rebind-loopback6", "port-redirect6", "udp-quic"]}`))
+	got := map[string]attack.Result{}
+	for _, e := range events {
+		if e.Row != nil {
+			got[e.Row.ID] = e.Row.Result
+		}
+	}
+	want := map[string]attack.Result{
+		"control-http1": attack.Pass, "control-ipv6": attack.Skipped, "rebind-loopback6": attack.Skipped,
+		"port-redirect6": attack.Skipped, "udp-quic": attack.Pass,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s\n%s%s", diff, r.out, r.err)
 	}
 }
 
