@@ -3,6 +3,7 @@ package xds
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	matcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
@@ -214,13 +215,20 @@ func (b *builder) newDNSCache(way v1alpha1.Resolution, c portClass) *dnscachev3.
 			Name:        "envoy.network.dns_resolver.cares",
 			TypedConfig: b.any(b.resolver()),
 		},
-		// A name that failed is asked for again when it is wanted, and not before.
-		DisableDnsRefreshOnFailure: true,
+		// DisableDnsRefreshOnFailure is no way: with it one failure ties a name to the address that it had for as long as Envoy runs.
+		DnsFailureRefreshRate: &clusterv3.Cluster_RefreshRate{BaseInterval: durationpb.New(firstRetry), MaxInterval: durationpb.New(lastRetry)},
 	}
 }
 
+// After a failure Envoy asks for a name again while it is in use: first after firstRetry at most, and at last as often as for an
+// answer that is valid for a moment. In between a name that has no address yet fails without a question.
+const (
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Second
+)
+
 func (b *builder) cacheSum(refused []netip.Prefix) digest {
-	sum := newDigest().text(string(b.cfg.Families))
+	sum := newDigest().text(string(b.cfg.Families)).text(firstRetry.String()).text(lastRetry.String())
 	for _, p := range refused {
 		sum = sum.prefix(p)
 	}

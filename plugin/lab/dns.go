@@ -135,6 +135,9 @@ func (s *nameServer) answer(q *dns.Msg, proto string, from net.Addr, to netip.Ad
 	if len(q.Question) == 0 {
 		return m.SetRcode(q, dns.RcodeFormatError)
 	}
+	if s.world.fails() {
+		return m.SetRcode(q, dns.RcodeServerFailure)
+	}
 	addrs, known := s.world.Lookup(q.Question[0].Name)
 	if !known {
 		return m.SetRcode(q, dns.RcodeNameError)

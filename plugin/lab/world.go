@@ -22,6 +22,8 @@ type World struct {
 	families []int
 	next     int
 	ech      []tls.EncryptedClientHelloKey
+	// failing says that the DNS server has no answers.
+	failing bool
 	// beyond answers for names that are not the Internet's.
 	beyond func(name string) (addrs []netip.Addr, known bool)
 }
@@ -107,6 +109,23 @@ func (w *World) Override(name string, addrs ...netip.Addr) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.overrides[canonical(name)] = addrs
+}
+
+// FailDNS lets the DNS server answer with failures only, until end is called.
+func (w *World) FailDNS() (end func()) {
+	set := func(failing bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.failing = failing
+	}
+	set(true)
+	return func() { set(false) }
+}
+
+func (w *World) fails() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.failing
 }
 
 // ClearOverrides ends all overrides.
