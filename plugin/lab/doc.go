@@ -7,6 +7,9 @@
 // ordinary user gets a user namespace, in which only one UID exists, so that
 // workload and proxy are told apart by their source address instead.
 //
+// In a pod of a cluster it is the other way round: [EnterPod] and [Join] put an
+// Internet into a pod that is there already.
+//
 //	func TestMain(m *testing.M) { os.Exit(lab.Main(m.Run)) }
 //
 //	func TestPolicy(t *testing.T) {
