@@ -154,7 +154,7 @@ func (c *checker) namespaceLevels(ctx context.Context) bool {
 		}
 	}
 	if len(strict) > 0 {
-		c.problem("NP032", severityWarning, "label those that shall have policies pod-security.kubernetes.io/enforce=privileged; the ValidatingAdmissionPolicy of netproxy still holds its own containers to NET_ADMIN",
+		c.problem("NP032", severityWarning, "label those that shall have policies pod-security.kubernetes.io/enforce=privileged; netproxy refuses in their pods what it cannot hold: see docs/security-model.md",
 			"the Pod Security level forbids the init container's NET_ADMIN in: %s", strings.Join(strict, ", "))
 		return true
 	}
