@@ -16,7 +16,7 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
-// policyDefault is the RBAC policy of the default denial; rule names are DNS labels, and one of this name is refused.
+// policyDefault is the RBAC policy of the default denial; rule names are DNS labels, and this one is refused (v1alpha1).
 const policyDefault = "default"
 
 // onlyIf allows a request if its Host has a right form and the condition holds. It is an ALLOW: a condition that cannot be

@@ -49,7 +49,7 @@ type Rule struct {
 	// The lists are nullable so that null reaches admission, which refuses it (decode.Policy). The API server would drop it
 	// silently, and a list of hosts whose entries are commented out would match everything.
 
-	// name is shown in explain, audit records and denial bodies. A DNS label, unique in the policy.
+	// name is shown in explain, audit records and denial bodies. A DNS label, unique in the policy; not by-address, default, misdirected, none or trace.
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +optional

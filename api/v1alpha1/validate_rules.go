@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,6 +65,9 @@ func (c *checker) checkRuleName(index int, rule *Rule, path *field.Path) {
 	if len(validation.IsDNS1123Label(name)) > 0 {
 		c.fail(field.Invalid(path, name, "no DNS label; write lower-case letters, digits and inner hyphens, at most 63"))
 	}
+	if slices.Contains(verdictNames(), name) {
+		c.fail(field.Invalid(path, name, "what records and denials say where no rule decided; choose another"))
+	}
 	if first, ok := c.names[name]; ok {
 		c.fail(duplicate(path, name, fmt.Sprintf("rules[%d] has this name already; rename one", first)))
 		return
@@ -72,6 +76,12 @@ func (c *checker) checkRuleName(index int, rule *Rule, path *field.Path) {
 	if n, err := strconv.Atoi(strings.TrimPrefix(name, rulePrefix)); err == nil && n != index && name == RuleName(n, &Rule{}) {
 		c.fail(field.Invalid(path, name, fmt.Sprintf("the name that rules[%d] has when it is not named; choose another", n)))
 	}
+}
+
+// verdictNames stand where the name of a rule stands otherwise. Envoy calls it "none" when no rule allows a Host, which then
+// counts as misdirected.
+func verdictNames() []string {
+	return []string{"by-address", "default", "misdirected", "none", "trace"}
 }
 
 // checkEmptyLists refuses lists that are there but empty: they look like "nothing" and would mean "everything".
