@@ -112,7 +112,7 @@ func without(doc any, field string) (count int) {
 // brokenEnvoy copies the configuration, breaks it, and becomes the real Envoy.
 func brokenEnvoy(fault string) {
 	err := func() error {
-		real, args := os.Args[1], os.Args[2:]
+		envoy, args := os.Args[1], os.Args[2:]
 		b := &brokenConfig{dir: filepath.Join(xds.SidecarPaths().Run, "broken"), files: map[string]string{}}
 		if err := b.load("/etc/envoy"); err != nil {
 			return err
@@ -124,7 +124,7 @@ func brokenEnvoy(fault string) {
 		for i, arg := range args {
 			args[i] = strings.Replace(arg, "/etc/envoy", b.dir, 1)
 		}
-		return syscall.Exec(real, append([]string{real}, args...), []string{})
+		return syscall.Exec(envoy, append([]string{envoy}, args...), []string{})
 	}()
 	fmt.Fprintln(os.Stderr, "broken envoy:", err)
 	os.Exit(1)

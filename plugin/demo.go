@@ -89,7 +89,7 @@ func (d *demo) line(format string, args ...any) { fmt.Fprintf(d.out, format+"\n"
 func (d *demo) heading(text string) { d.line("\n%s", d.u.Paint(ui.Strong, text)) }
 
 // check marks a statement by what was seen.
-func (d *demo) check(ok bool, format string, args ...any) {
+func (d *demo) check(ok bool, format string, args ...any) { //nolint:revive // an assertion
 	tone, word := ui.Good, "seen"
 	if !ok {
 		tone, word, d.bad = ui.Bad, "NOT SEEN", true

@@ -23,9 +23,6 @@ type probeFiles struct {
 	differences []string
 }
 
-// probeCA is the ConfigMap that the probe's copy of a policy names; there is no such object.
-var probeCA = v1alpha1.ConfigMapKeyRef{Name: "netproxy-probe", Key: "ca.crt"}
-
 // render makes the Secret of the policy as the webhook does, with a CA, credentials and an upstream CA of the probe's own.
 func (p *probe) render() (*probeFiles, error) {
 	authority, err := lab.NewAuthority()
@@ -63,7 +60,8 @@ func (p *probe) request(upstreamCA []byte) (render.Request, error) {
 		put(out.Secrets, credential.Secret, credential.Key, []byte("probe-dummy-"+lab.NewToken()))
 	}
 	if len(out.Spec.Trust.AdditionalCAs) == 0 {
-		out.Spec.Trust.AdditionalCAs = []v1alpha1.CASource{{ConfigMapRef: &probeCA}}
+		// There is no such object: it is given to the rendering below.
+		out.Spec.Trust.AdditionalCAs = []v1alpha1.CASource{{ConfigMapRef: &v1alpha1.ConfigMapKeyRef{Name: "netproxy-probe", Key: "ca.crt"}}}
 	}
 	for _, source := range out.Spec.Trust.AdditionalCAs {
 		if ref := source.ConfigMapRef; ref != nil {

@@ -79,7 +79,7 @@ const sample = 16
 func (w *writer) resources(messages ...proto.Message) {
 	w.raw(responseOpens)
 	for i, m := range messages {
-		w.member(i == 0)
+		w.member(i)
 		w.resource(m)
 		w.raw("}")
 	}
@@ -91,7 +91,7 @@ func (w *writer) resource(m proto.Message) {
 	w.raw(`{"@type":"`)
 	w.raw(typeURL(m))
 	w.raw(`"`)
-	w.object(m.ProtoReflect(), false)
+	w.object(m.ProtoReflect(), 1)
 }
 
 // resourceWithList writes a DiscoveryResponse of one resource with a list of messages that exist one at a time.
@@ -111,7 +111,7 @@ func (w *writer) resourceWithList(m proto.Message, field protoreflect.Name, coun
 			each := (len(w.out)-from)/(sample-1) + 1
 			w.out = slices.Grow(w.out, (count-done)*(each+each/64)) // some are longer
 		}
-		w.member(done == 0)
+		w.member(done)
 		done++
 	})
 	w.raw("]}")
@@ -124,12 +124,12 @@ func (w *writer) virtualHost(h *routev3.VirtualHost) {
 	w.text(h.GetName())
 	w.raw(`,"domains":[`)
 	for i, domain := range h.GetDomains() {
-		w.member(i == 0)
+		w.member(i)
 		w.text(domain)
 	}
 	w.raw(`],"routes":[`)
 	for i, route := range h.GetRoutes() {
-		w.member(i == 0)
+		w.member(i)
 		w.message(route.ProtoReflect())
 	}
 	w.raw("]")
@@ -143,7 +143,7 @@ func (w *writer) virtualHost(h *routev3.VirtualHost) {
 func (w *writer) anys(m map[string]*anypb.Any) {
 	w.raw("{")
 	for i, key := range slices.Sorted(maps.Keys(m)) {
-		w.member(i == 0)
+		w.member(i)
 		w.text(key)
 		w.raw(":")
 		w.any(m[key])

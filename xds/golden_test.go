@@ -18,9 +18,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// golden runs make on every testdata/golden/*.yaml and compares with NAME.KIND beside it; golden files without an input
+// golden runs render on every testdata/golden/*.yaml and compares with NAME.KIND beside it; golden files without an input
 // are errors.
-func golden(t *testing.T, suffix string, make func(*testing.T, v1alpha1.Policy) string) {
+func golden(t *testing.T, suffix string, render func(*testing.T, v1alpha1.Policy) string) {
 	t.Helper()
 	inputs, err := filepath.Glob("testdata/golden/*.yaml")
 	if err != nil || len(inputs) == 0 {
@@ -30,7 +30,7 @@ func golden(t *testing.T, suffix string, make func(*testing.T, v1alpha1.Policy) 
 	for _, input := range inputs {
 		output := strings.TrimSuffix(input, ".yaml") + suffix
 		known[output] = true
-		t.Run(filepath.Base(input), func(t *testing.T) { compareGolden(t, output, make(t, readPolicy(t, input))) })
+		t.Run(filepath.Base(input), func(t *testing.T) { compareGolden(t, output, render(t, readPolicy(t, input))) })
 	}
 	outputs, _ := filepath.Glob("testdata/golden/*" + suffix)
 	for _, output := range outputs {

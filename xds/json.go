@@ -65,9 +65,9 @@ func newWriter(packed map[*anypb.Any]proto.Message, size int) *writer {
 
 func (w *writer) raw(s string) { w.out = append(w.out, s...) }
 
-// open writes what separates a member from the one before.
-func (w *writer) member(first bool) {
-	if !first {
+// member separates a member from those before it.
+func (w *writer) member(before int) {
+	if before > 0 {
 		w.out = append(w.out, ',')
 	}
 }
@@ -95,7 +95,7 @@ func (w *writer) message(m protoreflect.Message) {
 
 func (w *writer) braced(m protoreflect.Message) {
 	w.raw("{")
-	w.object(m, true)
+	w.object(m, 0)
 	w.raw("}")
 }
 
@@ -111,19 +111,19 @@ func (w *writer) any(a *anypb.Any) {
 		w.raw(`,"value":`)
 		w.message(value)
 	} else {
-		w.object(value, false)
+		w.object(value, 1)
 	}
 	w.raw("}")
 }
 
-// object writes the fields that are set, by number. Range visits them in no fixed order.
-func (w *writer) object(m protoreflect.Message, first bool) {
+// object writes the fields that are set, by number, behind the members that are there before. Range visits them in no fixed order.
+func (w *writer) object(m protoreflect.Message, before int) {
 	from := len(w.set)
 	m.Range(w.collect)
 	slices.SortFunc(w.set[from:], func(a, b setField) int { return int(a.descriptor.Number() - b.descriptor.Number()) })
 	for i := from; i < len(w.set); i++ {
-		w.member(first)
-		first = false
+		w.member(before)
+		before++
 		w.raw(`"`)
 		w.raw(w.set[i].descriptor.JSONName())
 		w.raw(`":`)
@@ -139,7 +139,7 @@ func (w *writer) field(f protoreflect.FieldDescriptor, v protoreflect.Value) {
 	case f.IsList():
 		w.raw("[")
 		for i := range v.List().Len() {
-			w.member(i == 0)
+			w.member(i)
 			w.single(f, v.List().Get(i))
 		}
 		w.raw("]")
@@ -161,7 +161,7 @@ func (w *writer) mapField(f protoreflect.FieldDescriptor, m protoreflect.Map) {
 	slices.Sort(keys)
 	w.raw("{")
 	for i, key := range keys {
-		w.member(i == 0)
+		w.member(i)
 		w.text(key)
 		w.raw(":")
 		w.single(f.MapValue(), m.Get(protoreflect.ValueOfString(key).MapKey()))
@@ -223,7 +223,7 @@ func (w *writer) members(fields map[string]*structpb.Value) {
 	slices.Sort(keys)
 	w.raw("{")
 	for i, key := range keys {
-		w.member(i == 0)
+		w.member(i)
 		w.text(key)
 		w.raw(":")
 		w.dynamic(fields[key])

@@ -10,7 +10,8 @@ import (
 	"github.com/netproxy/netproxy/plugin"
 )
 
-var version = "unknown" //nolint:gochecknoglobals // set by the linker: -ldflags "-X main.version=..."
+// version is set by the linker: -ldflags "-X main.version=...".
+var version = "unknown"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -16,7 +16,7 @@ import (
 func passthrough(t *testing.T, opts TLSOptions) (*Lab, *Session, Outcome, error) {
 	t.Helper()
 	l, _ := startEnvoy(t)
-	addr, err := l.World.Addr("pass.lab.example", false)
+	addr, err := l.World.Addr("pass.lab.example", IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestHandshakes(t *testing.T) {
 // inspector sees it: only the exact name is passed through.
 func TestHelloNames(t *testing.T) {
 	l, _ := startEnvoy(t)
-	addr, err := l.World.Addr("pass.lab.example", false)
+	addr, err := l.World.Addr("pass.lab.example", IPv4)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,11 @@ func (p *Pod) complete(r *Request) error {
 	if r.Dst.IsValid() {
 		return nil
 	}
-	addr, err := p.lab.World.Addr(r.Name, r.V6)
+	family := IPv4
+	if r.V6 {
+		family = IPv6
+	}
+	addr, err := p.lab.World.Addr(r.Name, family)
 	if err != nil {
 		return fmt.Errorf("choose a destination: %w", err)
 	}

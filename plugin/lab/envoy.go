@@ -139,7 +139,7 @@ func (e *Envoy) waitReady(ctx context.Context) error {
 		case <-e.exited:
 			return fmt.Errorf("envoy ended during its start:\n%s", e.Stderr())
 		case <-ctx.Done():
-			return fmt.Errorf("envoy is not ready (%d, %v): %w\n%s", status, err, ctx.Err(), e.Stderr())
+			return fmt.Errorf("envoy is not ready (%d): %w\n%s", status, errors.Join(ctx.Err(), err), e.Stderr())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 )
 
 // Internet is the lab's Internet without pods, for pods that somebody else makes: it answers on every address, and on the
@@ -39,7 +38,7 @@ func NewInternet(ctx context.Context, resolvers []netip.Addr) (*Internet, error)
 // serveInternet makes every address of the world's families local, and answers there. It returns the servers that run, also
 // when one of them does not start.
 func serveInternet(ctx context.Context, w *World, l *Ledger, resolvers []netip.Addr) ([]server, error) {
-	if err := serveEverything(slices.Contains(w.families, 6), resolvers); err != nil {
+	if err := serveEverything(w.families, resolvers); err != nil {
 		return nil, err
 	}
 	quickReuse()

@@ -29,7 +29,7 @@ func (l *Lab) join(ctx context.Context, o JoinOptions) error {
 		return errors.New("the pod has no IPv4 address: the lab cannot test pods that have IPv6 alone")
 	}
 	l.IPv6 = had.v6 && kernelHasIPv6()
-	if l.resolvers, err = usable(o.Resolvers, l.IPv6); err != nil {
+	if l.resolvers, err = usable(o.Resolvers, l.families()); err != nil {
 		return err
 	}
 	if err := l.serve(ctx, o.Authority); err != nil {
@@ -41,13 +41,13 @@ func (l *Lab) join(ctx context.Context, o JoinOptions) error {
 
 // usable are the resolvers that the pod can ask. Others stand in resolv.conf
 // where a cluster's family is not the pod's.
-func usable(resolvers []netip.Addr, ipv6 bool) ([]netip.Addr, error) {
+func usable(resolvers []netip.Addr, families []Family) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, r := range resolvers {
 		if r.IsLoopback() || r.Zone() != "" {
 			return nil, fmt.Errorf("the pod's resolver %s is one that the lab cannot stand in for", r)
 		}
-		if r.Is4() || ipv6 {
+		if slices.Contains(families, familyOf(r)) {
 			out = append(out, r)
 		}
 	}

@@ -60,7 +60,7 @@ func New(ctx context.Context, opts Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{opts: opts, Ledger: newLedger(), platform: platform, IPv6: kernelHasIPv6()}
-	l.resolvers = defaultResolvers(l.IPv6)
+	l.resolvers = l.defaultResolvers()
 	if err := l.build(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -87,11 +87,7 @@ func (l *Lab) build(ctx context.Context) error {
 
 // serve makes the process's own network namespace the Internet.
 func (l *Lab) serve(ctx context.Context, ca *Authority) error {
-	families := []int{4}
-	if l.IPv6 {
-		families = append(families, 6)
-	}
-	l.World = newWorld(ca, families...)
+	l.World = newWorld(ca, l.families()...)
 	l.Ledger.owners = l.World.Owners
 	servers, err := serveInternet(ctx, l.World, l.Ledger, l.resolvers)
 	l.servers = append(l.servers, servers...)
@@ -127,12 +123,10 @@ func (l *Lab) Close() error {
 // Resolvers are the addresses of the pods' DNS server.
 func (l *Lab) Resolvers() []netip.Addr { return l.resolvers }
 
-func defaultResolvers(ipv6 bool) []netip.Addr {
+// defaultResolvers has one of each family.
+func (l *Lab) defaultResolvers() []netip.Addr {
 	all := []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 0, 10}), netip.MustParseAddr("fd00:10:96::a")}
-	if ipv6 {
-		return all
-	}
-	return all[:1]
+	return all[:len(l.families())]
 }
 
 func (l *Lab) resolvConf() string {

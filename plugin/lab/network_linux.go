@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -45,7 +46,7 @@ func kernelHasIPv6() bool {
 
 // serveEverything makes all of the Internet local (AnyIP routes). IPv6 binds
 // to real addresses only, so the resolvers get theirs.
-func serveEverything(ipv6 bool, resolvers []netip.Addr) error {
+func serveEverything(families []Family, resolvers []netip.Addr) error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find the loopback interface: %w", err)
@@ -55,7 +56,7 @@ func serveEverything(ipv6 bool, resolvers []netip.Addr) error {
 	}
 	for _, s := range served {
 		p := netip.MustParsePrefix(s)
-		if p.Addr().Is6() && !ipv6 {
+		if !slices.Contains(families, familyOf(p.Addr())) {
 			continue
 		}
 		route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(p), Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST}

@@ -18,10 +18,9 @@ type World struct {
 	names     map[string][]netip.Addr
 	owners    map[netip.Addr][]string
 	overrides map[string][]netip.Addr
-	// families are 4 and 6, or 4 alone on a kernel without IPv6.
-	families []int
-	next     int
-	ech      []tls.EncryptedClientHelloKey
+	families  []Family
+	next      int
+	ech       []tls.EncryptedClientHelloKey
 	// failing says that the DNS server has no answers.
 	failing bool
 	// beyond answers for names that are not the Internet's.
@@ -41,10 +40,10 @@ func NewWorld() (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWorld(ca, 4, 6), nil
+	return newWorld(ca, IPv4, IPv6), nil
 }
 
-func newWorld(ca *Authority, families ...int) *World {
+func newWorld(ca *Authority, families ...Family) *World {
 	w := &World{ca: ca, families: families}
 	w.Reset()
 	return w
@@ -97,7 +96,7 @@ func (w *World) assign() []netip.Addr {
 	v6 := [16]byte{0x20, 1, 0x0d, 0xb8, 0, 1, 13: byte(w.next >> 8), 14: byte(w.next), 15: 1}
 	w.next++
 	out := []netip.Addr{netip.AddrFrom4(v4)}
-	if slices.Contains(w.families, 6) {
+	if slices.Contains(w.families, IPv6) {
 		out = append(out, netip.AddrFrom16(v6))
 	}
 	return out
@@ -177,16 +176,16 @@ func (w *World) Delegate(beyond func(name string) (addrs []netip.Addr, known boo
 
 // Addr returns the address at which name lives, whatever the DNS server says,
 // or an error that names what is missing.
-func (w *World) Addr(name string, v6 bool) (netip.Addr, error) {
+func (w *World) Addr(name string, family Family) (netip.Addr, error) {
 	w.mu.RLock()
 	addrs, _ := w.lookup(canonical(name))
 	w.mu.RUnlock()
 	for _, a := range addrs {
-		if a.Is6() == v6 {
+		if familyOf(a) == family {
 			return a, nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("the lab's Internet has no address for %q in this family", name)
+	return netip.Addr{}, fmt.Errorf("the lab's Internet has no address of %s for %q", family, name)
 }
 
 // Owners are the names that live at a.

@@ -61,7 +61,7 @@ func (s *servers) accept() {
 			return
 		}
 		go func() {
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			serve(conn.(*tls.Conn))
 		}()
 	}

@@ -90,7 +90,7 @@ func denied(v xds.Verdict, res lab.Result) error {
 		return nil
 	}
 	if res.Status != v.Status {
-		return fmt.Errorf("client got %s (%v), not %d; body %s", res, res.Err, v.Status, res.Body)
+		return errors.Join(fmt.Errorf("client got %s, not %d; body %s", res, v.Status, res.Body), res.Err)
 	}
 	if v.Status != 403 {
 		return nil
@@ -107,7 +107,7 @@ func denied(v xds.Verdict, res lab.Result) error {
 
 func allowed(l *lab.Lab, plan *xds.Plan, req lab.Request, v xds.Verdict, res lab.Result) error {
 	if res.Upstream == nil {
-		return fmt.Errorf("nothing arrived; client got %s (%v) body %s", res, res.Err, res.Body)
+		return errors.Join(fmt.Errorf("nothing arrived; client got %s, body %s", res, res.Body), res.Err)
 	}
 	up := res.Upstream
 	if up.To.Port() != req.Dst.Port() {

@@ -131,32 +131,32 @@ func dropRule(action v1alpha1.Action) func(*v1alpha1.EgressPolicySpec) bool {
 
 func eachRule(change func(*v1alpha1.Rule) bool) func(*v1alpha1.EgressPolicySpec) bool {
 	return func(spec *v1alpha1.EgressPolicySpec) bool {
-		any := false
+		found := false
 		for i := range spec.Egress.Rules {
-			any = change(&spec.Egress.Rules[i]) || any
+			found = change(&spec.Egress.Rules[i]) || found
 		}
-		return any
+		return found
 	}
 }
 
 func eachMatch(change func(*v1alpha1.HTTPMatch) bool) func(*v1alpha1.EgressPolicySpec) bool {
 	return eachRule(func(r *v1alpha1.Rule) bool {
-		any := false
+		found := false
 		for i := range r.HTTP {
-			any = change(&r.HTTP[i]) || any
+			found = change(&r.HTTP[i]) || found
 		}
-		return any
+		return found
 	})
 }
 
 func widenPaths(m *v1alpha1.HTTPMatch) bool {
-	any := false
+	found := false
 	for i := range m.Paths {
 		if m.Paths[i].Exact != nil {
-			m.Paths[i], any = v1alpha1.PathMatch{Prefix: m.Paths[i].Exact}, true
+			m.Paths[i], found = v1alpha1.PathMatch{Prefix: m.Paths[i].Exact}, true
 		}
 	}
-	return any
+	return found
 }
 
 func setResolution(resolution v1alpha1.Resolution) func(*v1alpha1.Rule) bool {

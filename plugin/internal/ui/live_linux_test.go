@@ -36,21 +36,26 @@ func terminal(t *testing.T, columns, rows uint16) (screen, program *os.File) {
 	return screen, program
 }
 
-// shown is what has arrived at the screen.
-func shown(t *testing.T, screen *os.File) string {
+// shown is what arrives at the screen: a terminal may deliver a text in pieces. It waits as long as that is only the beginning of
+// what is wanted.
+func shown(t *testing.T, screen *os.File, want string) string {
 	t.Helper()
+	var got strings.Builder
 	buffer := make([]byte, 64<<10)
-	for range 100 {
+	for range 1000 {
 		n, err := unix.Read(int(screen.Fd()), buffer)
-		if n > 0 {
-			return strings.ReplaceAll(string(buffer[:n]), "\r\n", "\n")
-		}
-		if err != unix.EAGAIN {
-			return ""
+		got.Write(buffer[:max(0, n)])
+		text := strings.ReplaceAll(got.String(), "\r\n", "\n")
+		switch {
+		case n > 0 && len(text) < len(want):
+		case n > 0:
+			return text
+		case err != unix.EAGAIN, want == "":
+			return text
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return ""
+	return got.String()
 }
 
 // TestLive: a new version takes the place of the old one without clearing the screen first, an equal one is not drawn, and one
@@ -69,7 +74,7 @@ func TestLive(t *testing.T) {
 		if err := l.Draw(step.text); err != nil {
 			t.Fatal(err)
 		}
-		if got := shown(t, screen); got != step.want {
+		if got := shown(t, screen, step.want); got != step.want {
 			t.Errorf("%q: %q, want %q", step.text, got, step.want)
 		}
 	}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"net/netip"
+	"strconv"
 
 	"github.com/netproxy/netproxy/plugin/lab"
 )
@@ -23,29 +24,26 @@ func addresses() []Scenario {
 			return e.plainTo(netip.AddrPortFrom(metadata[1], 80), "["+metadata[1].String()+"]")
 		}},
 	}
-	for _, v6 := range []bool{false, true} {
-		suffix, family := "4", "IPv4"
-		if v6 {
-			suffix, family = "6", "IPv6"
-		}
+	for _, family := range []lab.Family{lab.IPv4, lab.IPv6} {
+		suffix, name := strconv.Itoa(int(family)), family.String()
 		out = append(out,
-			Scenario{"addr-intercepted-" + suffix, "intercepted name at the attacker's address, " + family, catAddress, func(e *env) error {
+			Scenario{"addr-intercepted-" + suffix, "intercepted name at the attacker's address, " + name, catAddress, func(e *env) error {
 				ep, err := e.intercepted(0)
-				return e.spoof(ep, err, v6, true)
+				return e.spoof(ep, err, family, overTLS)
 			}},
-			Scenario{"addr-passthrough-" + suffix, "passed-through name at the attacker's address, " + family, catAddress, func(e *env) error {
+			Scenario{"addr-passthrough-" + suffix, "passed-through name at the attacker's address, " + name, catAddress, func(e *env) error {
 				ep, err := e.passthrough()
-				return e.spoof(ep, err, v6, true)
+				return e.spoof(ep, err, family, overTLS)
 			}},
-			Scenario{"addr-plaintext-" + suffix, "allowed Host at the attacker's address, " + family, catAddress, func(e *env) error {
+			Scenario{"addr-plaintext-" + suffix, "allowed Host at the attacker's address, " + name, catAddress, func(e *env) error {
 				ep, err := e.plaintext()
-				return e.spoof(ep, err, v6, false)
+				return e.spoof(ep, err, family, plaintext)
 			}},
-			Scenario{"addr-raw-" + suffix, "raw TCP to the attacker, " + family, catAddress, func(e *env) error { return e.rawTo(9999, v6) }},
-			Scenario{"addr-ssh-" + suffix, "a server-first protocol at the attacker, " + family, catAddress, func(e *env) error { return e.rawTo(22, v6) }},
-			Scenario{"addr-tls-" + suffix, "TLS without a name to the attacker, " + family, catAddress, func(e *env) error { return e.tlsTo(v6) }},
-			Scenario{"addr-http-" + suffix, "plaintext HTTP to the attacker, Host is the address, " + family, catAddress, func(e *env) error {
-				dst, err := e.attacker(80, v6)
+			Scenario{"addr-raw-" + suffix, "raw TCP to the attacker, " + name, catAddress, func(e *env) error { return e.rawTo(9999, family) }},
+			Scenario{"addr-ssh-" + suffix, "a server-first protocol at the attacker, " + name, catAddress, func(e *env) error { return e.rawTo(22, family) }},
+			Scenario{"addr-tls-" + suffix, "TLS without a name to the attacker, " + name, catAddress, func(e *env) error { return e.tlsTo(family) }},
+			Scenario{"addr-http-" + suffix, "plaintext HTTP to the attacker, Host is the address, " + name, catAddress, func(e *env) error {
+				dst, err := e.attacker(80, family)
 				if err != nil {
 					return err
 				}
@@ -57,16 +55,16 @@ func addresses() []Scenario {
 }
 
 // spoof: the name must lead to its own host, whatever address the client chose.
-func (e *env) spoof(ep Endpoint, err error, v6, withTLS bool) error {
+func (e *env) spoof(ep Endpoint, err error, family lab.Family, how transport) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.attacker(ep.Port, v6)
+	dst, err := e.attacker(ep.Port, family)
 	if err != nil {
 		return err
 	}
 	p := probe{dst: dst, method: ep.Method, raw: e.h1(ep, ep.Name)}
-	if withTLS {
+	if how == overTLS {
 		p.tls = hello1(ep.Name)
 	}
 	if err := e.harmless(e.send(p), ep); err != nil {
@@ -86,11 +84,11 @@ func (e *env) byDefault() error {
 	return nil
 }
 
-func (e *env) rawTo(port uint16, v6 bool) error {
+func (e *env) rawTo(port uint16, family lab.Family) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(port, v6)
+	dst, err := e.attacker(port, family)
 	if err != nil {
 		return err
 	}
@@ -115,11 +113,11 @@ func (e *env) judgeRaw(res lab.Result, dst netip.AddrPort) error {
 	return nil
 }
 
-func (e *env) tlsTo(v6 bool) error {
+func (e *env) tlsTo(family lab.Family) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(443, v6)
+	dst, err := e.attacker(443, family)
 	if err != nil {
 		return err
 	}

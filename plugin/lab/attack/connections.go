@@ -9,12 +9,20 @@ import (
 
 const catConnection = "connection reuse"
 
+// delivery is how two requests follow each other.
+type delivery string
+
+const (
+	oneByOne  delivery = "one by one"
+	pipelined delivery = "pipelined"
+)
+
 // connections hides a foreign request behind an allowed one.
 func connections() []Scenario {
 	return []Scenario{
-		{"reuse-second", "second request on the connection has another Host", catConnection, func(e *env) error { return e.second(stranger, false) }},
+		{"reuse-second", "second request on the connection has another Host", catConnection, func(e *env) error { return e.second(stranger, oneByOne) }},
 		{"reuse-second-denied", "second request on the connection is for a denied name", catConnection, secondDenied},
-		{"reuse-pipeline", "two requests in one segment, the second has another Host", catConnection, func(e *env) error { return e.second(stranger, true) }},
+		{"reuse-pipeline", "two requests in one segment, the second has another Host", catConnection, func(e *env) error { return e.second(stranger, pipelined) }},
 		{"reuse-second-plaintext", "second plaintext request has another Host", catConnection, secondPlaintext},
 		{"reuse-h2-stream", "second HTTP/2 stream has another :authority", catConnection, secondStream},
 		{"reuse-after-refusal", "an allowed request after a refused one carries its own credential only", catConnection, afterRefusal},
@@ -23,7 +31,7 @@ func connections() []Scenario {
 
 // session opens a connection to the first intercepted name.
 func (e *env) session(ep Endpoint, opts *lab.TLSOptions) (*lab.Session, context.CancelFunc, error) {
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,15 +48,15 @@ func (e *env) session(ep Endpoint, opts *lab.TLSOptions) (*lab.Session, context.
 }
 
 // second sends an honest request without token, then the attack.
-func (e *env) second(host string, pipelined bool) error {
+func (e *env) second(host string, how delivery) error {
 	ep, err := e.intercepted(0)
 	if err != nil {
 		return err
 	}
-	return e.secondAt(ep, hello1(ep.Name), host, pipelined)
+	return e.secondAt(ep, hello1(ep.Name), host, how)
 }
 
-func (e *env) secondAt(ep Endpoint, opts *lab.TLSOptions, host string, pipelined bool) error {
+func (e *env) secondAt(ep Endpoint, opts *lab.TLSOptions, host string, how delivery) error {
 	s, done, err := e.session(ep, opts)
 	if err != nil {
 		return err
@@ -57,14 +65,14 @@ func (e *env) secondAt(ep Endpoint, opts *lab.TLSOptions, host string, pipelined
 	honest := lab.HTTP1Request(ep.Method, ep.Path, "HTTP/1.1", nil, lab.Field{Name: "Host", Value: ep.Name}, lab.Field{Name: "Content-Length", Value: "0"})
 	attack := e.h1(ep, host)
 	client := s.HTTP1()
-	if pipelined {
+	if how == pipelined {
 		honest, attack = append(honest, attack...), nil
 	}
 	if first := client.Send(ep.Method, honest); !first.Success() {
 		return e.judge(first, "200 for the first request", false)
 	}
 	var res lab.Result
-	if pipelined {
+	if how == pipelined {
 		res = client.Receive(ep.Method)
 	} else {
 		res = client.Send(ep.Method, attack)
@@ -77,7 +85,7 @@ func secondDenied(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.second(name, false)
+	return e.second(name, oneByOne)
 }
 
 func secondPlaintext(e *env) error {
@@ -88,7 +96,7 @@ func secondPlaintext(e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.secondAt(ep, nil, stranger, false)
+	return e.secondAt(ep, nil, stranger, oneByOne)
 }
 
 func secondStream(e *env) error {

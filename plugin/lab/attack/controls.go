@@ -13,10 +13,10 @@ const catControl = "control"
 // about a proxy that refuses everything.
 func controls() []Scenario {
 	return []Scenario{
-		{"control-http1", "allowed request, HTTP/1.1", catControl, func(e *env) error { return e.control(0, false, false) }},
-		{"control-http2", "allowed request, HTTP/2", catControl, func(e *env) error { return e.control(0, true, false) }},
-		{"control-ipv6", "allowed request over IPv6", catControl, func(e *env) error { return e.control(0, false, true) }},
-		{"control-second", "allowed request, second intercepted name", catControl, func(e *env) error { return e.control(1, false, false) }},
+		{"control-http1", "allowed request, HTTP/1.1", catControl, func(e *env) error { return e.control(0, http1, lab.IPv4) }},
+		{"control-http2", "allowed request, HTTP/2", catControl, func(e *env) error { return e.control(0, http2, lab.IPv4) }},
+		{"control-ipv6", "allowed request over IPv6", catControl, func(e *env) error { return e.control(0, http1, lab.IPv6) }},
+		{"control-second", "allowed request, second intercepted name", catControl, func(e *env) error { return e.control(1, http1, lab.IPv4) }},
 		{"control-overwrite", "the client sends the injected header itself", catControl, overwrite},
 		{"control-passthrough", "passed through: the real certificate", catControl, controlPassthrough},
 		{"control-plaintext", "allowed plaintext HTTP", catControl, controlPlaintext},
@@ -28,20 +28,16 @@ func controls() []Scenario {
 	}
 }
 
-func (e *env) control(n int, http2, v6 bool) error {
+func (e *env) control(n int, v version, family lab.Family) error {
 	ep, err := e.intercepted(n)
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, v6)
+	dst, err := e.at(ep, family)
 	if err != nil {
 		return err
 	}
-	p := probe{dst: dst, tls: hello1(ep.Name), method: ep.Method, raw: e.h1(ep, ep.Name)}
-	if http2 {
-		p = probe{dst: dst, tls: hello2(ep.Name), h2: e.h2(ep, ep.Name)}
-	}
-	res := e.send(p)
+	res := e.send(e.over(v, dst, ep, ep.Name))
 	if err := e.arrives(res, ep); err != nil {
 		return err
 	}
@@ -59,7 +55,7 @@ func overwrite(e *env) error {
 	if len(ep.Injected) == 0 {
 		return errSkip("the policy injects nothing for the first intercepted name")
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -77,7 +73,7 @@ func controlPassthrough(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -96,7 +92,7 @@ func controlPlaintext(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -108,7 +104,7 @@ func controlAddress(e *env) error {
 		return errSkip("the policy intercepts no address")
 	}
 	ep := e.target.Addresses[0]
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -132,7 +128,7 @@ func deniedPath(e *env) error {
 	if ep.DeniedPath == "" {
 		return errSkip("the policy permits every path of the first intercepted name")
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -146,7 +142,7 @@ func deniedName(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(Endpoint{Name: name, Port: 443}, false)
+	dst, err := e.at(Endpoint{Name: name, Port: 443}, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -158,7 +154,7 @@ func deniedPlaintext(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(Endpoint{Name: name, Port: 80}, false)
+	dst, err := e.at(Endpoint{Name: name, Port: 80}, lab.IPv4)
 	if err != nil {
 		return err
 	}

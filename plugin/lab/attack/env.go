@@ -62,26 +62,50 @@ func (e *env) denied() (string, error) {
 }
 
 // at is the endpoint's own address and port.
-func (e *env) at(ep Endpoint, v6 bool) (netip.AddrPort, error) {
+func (e *env) at(ep Endpoint, family lab.Family) (netip.AddrPort, error) {
 	if a, err := netip.ParseAddr(ep.Name); err == nil {
 		return netip.AddrPortFrom(a, ep.Port), nil
 	}
-	if v6 && !e.lab.IPv6 {
+	if family == lab.IPv6 && !e.lab.IPv6 {
 		return netip.AddrPort{}, errNoIPv6
 	}
-	a, err := e.lab.World.Addr(ep.Name, v6)
+	a, err := e.lab.World.Addr(ep.Name, family)
 	return netip.AddrPortFrom(a, ep.Port), err
 }
 
 // attacker is an address that belongs to nobody the policy knows.
-func (e *env) attacker(port uint16, v6 bool) (netip.AddrPort, error) {
-	if !v6 {
+func (e *env) attacker(port uint16, family lab.Family) (netip.AddrPort, error) {
+	if family == lab.IPv4 {
 		return netip.AddrPortFrom(lab.Attacker4, port), nil
 	}
 	if !e.lab.IPv6 {
 		return netip.AddrPort{}, errNoIPv6
 	}
 	return netip.AddrPortFrom(lab.Attacker6, port), nil
+}
+
+// version is that of HTTP.
+type version string
+
+const (
+	http1 version = "HTTP/1.1"
+	http2 version = "HTTP/2"
+)
+
+// transport is what a request goes over.
+type transport string
+
+const (
+	overTLS   transport = "TLS"
+	plaintext transport = "plaintext"
+)
+
+// over asks ep for host over intercepted TLS.
+func (e *env) over(v version, dst netip.AddrPort, ep Endpoint, host string) probe {
+	if v == http2 {
+		return probe{dst: dst, tls: hello2(ep.Name), h2: e.h2(ep, host)}
+	}
+	return probe{dst: dst, tls: hello1(ep.Name), method: ep.Method, raw: e.h1(ep, host)}
 }
 
 // probe is one connection with one request on it.
@@ -181,6 +205,6 @@ func (e *env) firstAt() (Endpoint, netip.AddrPort, error) {
 	if err != nil {
 		return ep, netip.AddrPort{}, err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	return ep, dst, err
 }

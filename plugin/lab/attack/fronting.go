@@ -14,64 +14,60 @@ const stranger = "attacker.lab.invalid"
 // fronting sends one name in the handshake and another one in the request.
 func fronting() []Scenario {
 	return []Scenario{
-		{"front-other-h1", "Host is another intercepted name, HTTP/1.1", catFronting, func(e *env) error { return e.frontOther(false) }},
-		{"front-other-h2", "coalescing: :authority is another intercepted name", catFronting, func(e *env) error { return e.frontOther(true) }},
-		{"front-other-back-h1", "the same with the names exchanged, HTTP/1.1", catFronting, func(e *env) error { return e.frontOtherBack(false) }},
-		{"front-other-back-h2", "the same with the names exchanged, HTTP/2", catFronting, func(e *env) error { return e.frontOtherBack(true) }},
-		{"front-denied-h1", "Host is a denied name, HTTP/1.1", catFronting, func(e *env) error { return e.frontDenied(false) }},
-		{"front-denied-h2", ":authority is a denied name, HTTP/2", catFronting, func(e *env) error { return e.frontDenied(true) }},
-		{"front-stranger-h1", "Host is the attacker's name, HTTP/1.1", catFronting, func(e *env) error { return e.front(stranger, false) }},
-		{"front-stranger-h2", ":authority is the attacker's name, HTTP/2", catFronting, func(e *env) error { return e.front(stranger, true) }},
-		{"front-address-h1", "Host is the attacker's address", catFronting, func(e *env) error { return e.front(lab.Attacker4.String(), false) }},
-		{"front-address6-h2", ":authority is the attacker's IPv6 address", catFronting, func(e *env) error { return e.front("["+lab.Attacker6.String()+"]", true) }},
-		{"front-passthrough-h1", "Host is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(false) }},
-		{"front-passthrough-h2", ":authority is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(true) }},
-		{"front-wildcard-h1", "SNI and Host differ inside one wildcard, HTTP/1.1", catFronting, func(e *env) error { return e.frontWildcard(false) }},
-		{"front-wildcard-h2", "SNI and :authority differ inside one wildcard, HTTP/2", catFronting, func(e *env) error { return e.frontWildcard(true) }},
+		{"front-other-h1", "Host is another intercepted name, HTTP/1.1", catFronting, func(e *env) error { return e.frontOther(http1) }},
+		{"front-other-h2", "coalescing: :authority is another intercepted name", catFronting, func(e *env) error { return e.frontOther(http2) }},
+		{"front-other-back-h1", "the same with the names exchanged, HTTP/1.1", catFronting, func(e *env) error { return e.frontOtherBack(http1) }},
+		{"front-other-back-h2", "the same with the names exchanged, HTTP/2", catFronting, func(e *env) error { return e.frontOtherBack(http2) }},
+		{"front-denied-h1", "Host is a denied name, HTTP/1.1", catFronting, func(e *env) error { return e.frontDenied(http1) }},
+		{"front-denied-h2", ":authority is a denied name, HTTP/2", catFronting, func(e *env) error { return e.frontDenied(http2) }},
+		{"front-stranger-h1", "Host is the attacker's name, HTTP/1.1", catFronting, func(e *env) error { return e.front(stranger, http1) }},
+		{"front-stranger-h2", ":authority is the attacker's name, HTTP/2", catFronting, func(e *env) error { return e.front(stranger, http2) }},
+		{"front-address-h1", "Host is the attacker's address", catFronting, func(e *env) error { return e.front(lab.Attacker4.String(), http1) }},
+		{"front-address6-h2", ":authority is the attacker's IPv6 address", catFronting, func(e *env) error { return e.front("["+lab.Attacker6.String()+"]", http2) }},
+		{"front-passthrough-h1", "Host is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(http1) }},
+		{"front-passthrough-h2", ":authority is a passed-through name", catFronting, func(e *env) error { return e.frontPassthrough(http2) }},
+		{"front-wildcard-h1", "SNI and Host differ inside one wildcard, HTTP/1.1", catFronting, func(e *env) error { return e.frontWildcard(http1) }},
+		{"front-wildcard-h2", "SNI and :authority differ inside one wildcard, HTTP/2", catFronting, func(e *env) error { return e.frontWildcard(http2) }},
 		{"front-denied-sni", "SNI is a denied name, Host an intercepted one", catFronting, deniedSNI},
 		{"front-intercepted-address", "SNI absent, Host another name, at an intercepted address", catFronting, frontAddress},
 	}
 }
 
 // front is the permitted request of the first intercepted name, for host.
-func (e *env) front(host string, http2 bool, statuses ...int) error {
+func (e *env) front(host string, v version, statuses ...int) error {
 	ep, err := e.intercepted(0)
 	if err != nil {
 		return err
 	}
-	return e.frontAt(ep, host, http2, statuses...)
+	return e.frontAt(ep, host, v, statuses...)
 }
 
-func (e *env) frontAt(ep Endpoint, host string, http2 bool, statuses ...int) error {
-	dst, err := e.at(ep, false)
+func (e *env) frontAt(ep Endpoint, host string, v version, statuses ...int) error {
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
 	if len(statuses) == 0 {
 		statuses = []int{http.StatusNotFound}
 	}
-	p := probe{dst: dst, tls: hello1(ep.Name), method: ep.Method, raw: e.h1(ep, host)}
-	if http2 {
-		p = probe{dst: dst, tls: hello2(ep.Name), h2: e.h2(ep, host)}
-	}
-	return e.refused(e.send(p), statuses...)
+	return e.refused(e.send(e.over(v, dst, ep, host)), statuses...)
 }
 
 // frontOther: over HTTP/2 the answer is 421, so that a client that shares
 // connections between names opens another one (RFC 9110, section 15.5.20).
-func (e *env) frontOther(http2 bool) error {
+func (e *env) frontOther(v version) error {
 	other, err := e.intercepted(1)
 	if err != nil {
 		return err
 	}
-	if http2 {
-		return e.front(other.Name, true, http.StatusMisdirectedRequest)
+	if v == http2 {
+		return e.front(other.Name, http2, http.StatusMisdirectedRequest)
 	}
-	return e.front(other.Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
+	return e.front(other.Name, http1, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
 // frontOtherBack makes the request that the first name permits over a connection for the second.
-func (e *env) frontOtherBack(http2 bool) error {
+func (e *env) frontOtherBack(v version) error {
 	first, err := e.intercepted(0)
 	if err != nil {
 		return err
@@ -82,37 +78,37 @@ func (e *env) frontOtherBack(http2 bool) error {
 	}
 	at := first
 	at.Name = other.Name
-	if http2 {
-		return e.frontAt(at, first.Name, true, http.StatusMisdirectedRequest)
+	if v == http2 {
+		return e.frontAt(at, first.Name, http2, http.StatusMisdirectedRequest)
 	}
-	return e.frontAt(at, first.Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
+	return e.frontAt(at, first.Name, http1, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
-func (e *env) frontDenied(http2 bool) error {
+func (e *env) frontDenied(v version) error {
 	name, err := e.denied()
 	if err != nil {
 		return err
 	}
-	return e.front(name, http2)
+	return e.front(name, v)
 }
 
-func (e *env) frontPassthrough(http2 bool) error {
+func (e *env) frontPassthrough(v version) error {
 	ep, err := e.passthrough()
 	if err != nil {
 		return err
 	}
-	return e.front(ep.Name, http2)
+	return e.front(ep.Name, v)
 }
 
-func (e *env) frontWildcard(http2 bool) error {
+func (e *env) frontWildcard(v version) error {
 	if len(e.target.Wildcards) == 0 {
 		return errSkip("the policy intercepts no wildcard with two names")
 	}
 	pair := e.target.Wildcards[0]
-	if http2 {
-		return e.frontAt(pair[0], pair[1].Name, true, http.StatusMisdirectedRequest)
+	if v == http2 {
+		return e.frontAt(pair[0], pair[1].Name, http2, http.StatusMisdirectedRequest)
 	}
-	return e.frontAt(pair[0], pair[1].Name, false, http.StatusNotFound, http.StatusMisdirectedRequest)
+	return e.frontAt(pair[0], pair[1].Name, http1, http.StatusNotFound, http.StatusMisdirectedRequest)
 }
 
 func deniedSNI(e *env) error {
@@ -124,7 +120,7 @@ func deniedSNI(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -136,7 +132,7 @@ func frontAddress(e *env) error {
 		return errSkip("the policy intercepts no address")
 	}
 	ep := e.target.Addresses[0]
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}

@@ -30,8 +30,8 @@ func handshakes() []Scenario {
 		{"tls-1.0", "TLS 1.0", catTLS, oldTLS(tls.VersionTLS10)},
 		{"tls-1.1", "TLS 1.1", catTLS, oldTLS(tls.VersionTLS11)},
 		{"tls-alpn", "unknown ALPN, Host is the attacker's", catTLS, unknownALPN},
-		{"tls-late", "late ClientHello for a denied name", catTLS, func(e *env) error { return e.late(false) }},
-		{"tls-late-half", "half a ClientHello, the rest late", catTLS, func(e *env) error { return e.late(true) }},
+		{"tls-late", "late ClientHello for a denied name", catTLS, func(e *env) error { return e.late(0) }},
+		{"tls-late-half", "half a ClientHello, the rest late", catTLS, func(e *env) error { return e.late(20) }},
 		{"tls-garbage", "a TLS record that is no ClientHello", catTLS, garbage},
 		{"tls-plaintext-443", "plaintext HTTP on port 443", catTLS, plaintextOn443},
 		{"tls-on-80", "TLS for a denied name on port 80", catTLS, tlsOn80},
@@ -94,7 +94,7 @@ func fragmentedDenied(opts lab.TLSOptions) func(*env) error {
 		if err != nil {
 			return err
 		}
-		dst, err := e.at(Endpoint{Name: name, Port: 443}, false)
+		dst, err := e.at(Endpoint{Name: name, Port: 443}, lab.IPv4)
 		if err != nil {
 			return err
 		}
@@ -133,13 +133,13 @@ func (e *env) inspectorTimeout() time.Duration {
 }
 
 // late waits until an inspector that gives up has given up: what comes then
-// must not pass as raw TCP.
-func (e *env) late(half bool) error {
+// must not pass as raw TCP. The first bytes come in time.
+func (e *env) late(first int) error {
 	name, err := e.denied()
 	if err != nil {
 		return err
 	}
-	addr, err := e.lab.World.Addr(name, false)
+	addr, err := e.lab.World.Addr(name, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -148,16 +148,12 @@ func (e *env) late(half bool) error {
 	if err != nil {
 		return err
 	}
-	cut := 0
-	if half {
-		cut = 20
-	}
 	pause := e.inspectorTimeout() + 500*time.Millisecond
-	return e.closed(e.raw(netip.AddrPortFrom(addr, 443), pause, hello[:cut], hello[cut:]))
+	return e.closed(e.raw(netip.AddrPortFrom(addr, 443), pause, hello[:first], hello[first:]))
 }
 
 func garbage(e *env) error {
-	dst, err := e.attacker(443, false)
+	dst, err := e.attacker(443, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -183,7 +179,7 @@ func tlsOn80(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(Endpoint{Name: name, Port: 80}, false)
+	dst, err := e.at(Endpoint{Name: name, Port: 80}, lab.IPv4)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func sameName(host func(Endpoint) string) func(*env) error {
 		if err != nil {
 			return err
 		}
-		dst, err := e.at(ep, false)
+		dst, err := e.at(ep, lab.IPv4)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func hostLine(pattern string) func(*env) error {
 // rawLines sends the permitted request with these header lines instead of
 // Host. A connection that is closed is as good as a status.
 func (e *env) rawLines(ep Endpoint, lines []string) error {
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (e *env) absolute(target, host string) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (e *env) http10(host string) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func forwarded(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func wrongScheme(e *env) error {
 }
 
 func priorKnowledge(e *env) error {
-	dst, err := e.attacker(80, false)
+	dst, err := e.attacker(80, lab.IPv4)
 	if err != nil {
 		return err
 	}

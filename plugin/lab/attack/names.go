@@ -32,7 +32,7 @@ func exfiltrateSNI(e *env) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(443, false)
+	dst, err := e.attacker(443, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func exfiltrateHost(e *env) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(80, false)
+	dst, err := e.attacker(80, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -61,11 +61,11 @@ func exfiltrateMisdirected(e *env) error {
 
 // udp sends a datagram with the token to the attacker.
 func (e *env) udp(port uint16) error {
-	for _, v6 := range []bool{false, true} {
-		if v6 && !e.lab.IPv6 {
+	for _, family := range []lab.Family{lab.IPv4, lab.IPv6} {
+		if family == lab.IPv6 && !e.lab.IPv6 {
 			continue
 		}
-		dst, err := e.attacker(port, v6)
+		dst, err := e.attacker(port, family)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (e *env) dnsTCP(port uint16) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(port, false)
+	dst, err := e.attacker(port, lab.IPv4)
 	if err != nil {
 		return err
 	}

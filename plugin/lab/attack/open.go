@@ -34,7 +34,7 @@ func insidePassthrough(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func passthroughECH(e *env) error {
 	if err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}

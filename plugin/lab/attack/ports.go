@@ -54,7 +54,7 @@ func loopForeign(e *env) error {
 	if err := e.byDefault(); err != nil {
 		return err
 	}
-	dst, err := e.attacker(e.pod.RedirectPort, false)
+	dst, err := e.attacker(e.pod.RedirectPort, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func loopForeign(e *env) error {
 }
 
 func loopHost(e *env) error {
-	dst, err := e.attacker(80, false)
+	dst, err := e.attacker(80, lab.IPv4)
 	if err != nil {
 		return err
 	}

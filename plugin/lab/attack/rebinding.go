@@ -42,34 +42,34 @@ func rebinding() []Scenario {
 		out = append(out,
 			Scenario{"rebind-" + f.id, title + ", intercepted", catRebinding, func(e *env) error {
 				ep, err := e.intercepted(0)
-				return e.rebind(ep, err, f, true)
+				return e.rebind(ep, err, f, overTLS)
 			}},
 			Scenario{"rebind-pass-" + f.id, title + ", passed through", catRebinding, func(e *env) error {
 				ep, err := e.passthrough()
-				return e.rebind(ep, err, f, true)
+				return e.rebind(ep, err, f, overTLS)
 			}},
 			Scenario{"rebind-plain-" + f.id, title + ", plaintext", catRebinding, func(e *env) error {
 				ep, err := e.plaintext()
-				return e.rebind(ep, err, f, false)
+				return e.rebind(ep, err, f, plaintext)
 			}})
 	}
 	return out
 }
 
-func (e *env) rebind(ep Endpoint, err error, f forbidden, withTLS bool) error {
+func (e *env) rebind(ep Endpoint, err error, f forbidden, how transport) error {
 	if err != nil {
 		return err
 	}
 	if ep.TrustsClient {
 		return errSkip("the rule has resolution Client: the proxy does not resolve the name")
 	}
-	if e.target.DefaultAllow && !withTLS {
+	if e.target.DefaultAllow && how == plaintext {
 		return errSkip("default Allow keeps the client's address")
 	}
 	if err := e.forbids(ep, f); err != nil {
 		return err
 	}
-	dst, err := e.at(ep, false)
+	dst, err := e.at(ep, lab.IPv4)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (e *env) rebind(ep Endpoint, err error, f forbidden, withTLS bool) error {
 		defer func() { _ = stop() }()
 	}
 	p := probe{dst: dst, method: ep.Method, raw: e.h1(ep, ep.Name)}
-	if withTLS {
+	if how == overTLS {
 		p.tls = hello1(ep.Name)
 	}
 	return e.judgeRebind(e.send(p), f.addr(), addrs)

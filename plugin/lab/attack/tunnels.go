@@ -77,7 +77,7 @@ func (e *env) extended(protocol string) error {
 }
 
 func connectPlaintext(e *env) error {
-	dst, err := e.attacker(80, false)
+	dst, err := e.attacker(80, lab.IPv4)
 	if err != nil {
 		return err
 	}

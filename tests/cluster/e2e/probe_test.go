@@ -99,11 +99,11 @@ func TestProbeAdmission(t *testing.T) {
 	refusals(t, err, `"joe" may not update EgressPolicy/`+p.ns+`/agent`)
 	_, err = p.create(p.jane, "other")
 	refusals(t, err, `"jane" may not update EgressPolicy/`+p.ns+`/other`)
-	pod, err := p.create(p.jane, "agent", metav1.DryRunAll)
-	if err != nil {
+	if _, err := p.create(p.jane, "agent", metav1.DryRunAll); err != nil {
 		t.Fatalf("a dry run: %v", err)
 	}
-	if pod, err = p.create(p.jane, "agent"); err != nil {
+	pod, err := p.create(p.jane, "agent")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if c := pod.Spec.Containers; len(c) != 1 || c[0].Image != "netproxy.test/cli:1" || inject.ProxyOf(pod) == nil {

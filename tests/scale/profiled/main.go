@@ -6,7 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	_ "net/http/pprof" // registers its handlers
+	_ "net/http/pprof" //nolint:gosec // showing profiles is what this program is for
 	"os"
 	"os/signal"
 	"syscall"
