@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -76,7 +77,7 @@ func attackInLab(ctx context.Context, s *shell, dir, envoy string) error {
 			return err
 		}
 	}
-	mark := r.lab.Ledger.Mark()
+	mark := settled(r.lab.Ledger)
 	cmd := exec.CommandContext(ctx, os.Args[0], "probe", "--dir", dir)
 	cmd.Env = append(os.Environ(), probedEnv+"=", asPluginEnv+"=1")
 	cmd.Stdout, cmd.Stderr = s.Out, s.ErrOut
@@ -88,6 +89,17 @@ func attackInLab(ctx context.Context, s *shell, dir, envoy string) error {
 		fmt.Fprintf(s.ErrOut, leftThePod+"%+v\n", e)
 	}
 	return r.closeLab(err)
+}
+
+// settled is the ledger's mark once nothing more comes: a packet is written down a little later than the question in it.
+func settled(l *lab.Ledger) uint64 {
+	for {
+		mark := l.Mark()
+		time.Sleep(300 * time.Millisecond)
+		if l.Mark() == mark {
+			return mark
+		}
+	}
 }
 
 const (

@@ -129,9 +129,9 @@ func changedLines(from, to []byte) ([]string, error) {
 	}
 	var order []string
 	count := map[string]int{}
-	for _, line := range linediff.Unified("", "", string(before), string(after))[2:] {
-		// The version is a digest of the rest.
-		if line[0] != '-' && line[0] != '+' || strings.Contains(line, "versionInfo:") {
+	for i, line := range linediff.Unified("", "", string(before), string(after)) {
+		// The first two lines name the files. The version is a digest of the rest.
+		if i < 2 || line[0] != '-' && line[0] != '+' || strings.Contains(line, "versionInfo:") {
 			continue
 		}
 		line = line[:1] + " " + strings.TrimSpace(line[1:])
