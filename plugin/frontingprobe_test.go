@@ -148,7 +148,7 @@ func TestProbeObjects(t *testing.T) {
 		"/etc/envoy/cds.json: + filename: /etc/envoy/..data/upstream-ca.crt (2 times)",
 	}
 	for i, line := range report.Differences {
-		report.Differences[i] = regexp.MustCompile(`upstreamCAs: \w+`).ReplaceAllString(line, "upstreamCAs: DIGEST")
+		report.Differences[i] = regexp.MustCompile(`upstreamCAs: "?\w+"?`).ReplaceAllString(line, "upstreamCAs: DIGEST")
 	}
 	if diff := cmp.Diff(want, report.Differences); diff != "" {
 		t.Error(diff)

@@ -42,7 +42,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `), "HH:MM:SS "},
 	{regexp.MustCompile(`\b(198\.51\.100|192\.0\.2)\.\d+`), "198.51.100.N"},
 	{regexp.MustCompile(`netproxy-probe-[a-z0-9]{6}\b`), "netproxy-probe-aaaaaa"},
-	{regexp.MustCompile(`\bupstreamCAs: \w+`), "upstreamCAs: DIGEST"},
+	{regexp.MustCompile(`\bupstreamCAs: "?\w+"?`), "upstreamCAs: DIGEST"},
 	{regexp.MustCompile(`uid: [0-9a-f-]{36}`), "uid: UID"},
 	{regexp.MustCompile(`(resourceVersion|generation): "?\d+"?`), "$1: N"},
 	{regexp.MustCompile(`\bversion [0-9a-f]{7,}(-dirty)?\b`), "version V"},
