@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
-	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/setup"
 )
 
@@ -47,7 +46,7 @@ func (c *checker) server(ctx context.Context) bool {
 
 func (c *checker) kinds(ctx context.Context) bool {
 	for _, kind := range []string{v1alpha1.KindEgressPolicy, v1alpha1.KindClusterEgressPolicy} {
-		name := cluster.Resource(kind) + "." + v1alpha1.Group
+		name := v1alpha1.ResourceOf(kind) + "." + v1alpha1.Group
 		_, err := c.mapper.Read(ctx, named("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name))
 		switch {
 		case apierrors.IsNotFound(err):

@@ -194,7 +194,7 @@ func (d *demo) fronting(ctx context.Context) error {
 	report := newFrontingReport(d.ref().String(), "in the local lab", d.differences, rows)
 	shown := report
 	shown.Rows = slices.DeleteFunc(slices.Clone(rows), func(r attack.Outcome) bool {
-		return r.Category != "domain fronting" && r.Result != attack.Open && !slices.Contains(attack.Bad(rows), r)
+		return r.Category != "domain fronting" && r.Result != attack.Open && !r.Bad()
 	})
 	d.line("%s", shown.table(d.u))
 	d.line("%s", categories(d.u, rows))
@@ -204,7 +204,7 @@ func (d *demo) fronting(ctx context.Context) error {
 		}
 	}
 	d.line("\n%s", report.summary(d.u))
-	d.bad = d.bad || len(attack.Bad(rows)) > 0
+	d.bad = d.bad || slices.ContainsFunc(rows, attack.Outcome.Bad)
 	return nil
 }
 

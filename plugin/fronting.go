@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +138,7 @@ func (o *frontingOptions) run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	progress := s.newProgress(cmp.Or(len(o.Only), len(attack.Scenarios())))
+	progress := s.newProgress(len(attack.Select(o.Only)))
 	rows, err := attack.Run(ctx, attack.Options{Lab: r.lab, Pod: r.pod, Target: r.target, Only: o.Only, Progress: progress.row})
 	progress.end()
 	if err := r.closeLab(err); err != nil {
@@ -162,7 +161,7 @@ func (o *frontingOptions) finish(s *shell, report frontingReport) error {
 	} else if _, err := fmt.Fprint(s.Out, report.text(s.painter())); err != nil {
 		return err
 	}
-	if len(attack.Bad(report.Rows)) > 0 {
+	if slices.ContainsFunc(report.Rows, attack.Outcome.Bad) {
 		return exitCode(ExitBad)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 // attacked is a policy of the cluster, and what its pods run.
 type attacked struct {
+	client *cluster.Client
 	chosen *chosen
 	// families are those of the pods' configuration, as far as they can be told.
 	families xds.Families
@@ -24,20 +26,21 @@ type attacked struct {
 }
 
 // find compares the revision that each pod's Envoy shows with what the policy renders to, which is what is attacked.
-func (o *frontingOptions) find(ctx context.Context, s *shell, client *cluster.Client, name string) (*attacked, error) {
+func (o *frontingOptions) find(ctx context.Context, s *shell, name string) (*attacked, error) {
+	client, err := s.cluster()
+	if err != nil {
+		return nil, err
+	}
 	t, err := parseTarget(name)
 	if err != nil {
 		return nil, err
 	}
-	out := &attacked{families: xds.DualStack}
+	out := &attacked{client: client, families: xds.DualStack}
 	policy, pods, err := policyAndPods(ctx, client, t)
 	if err != nil {
 		return nil, err
 	}
-	namespace := policy.GetNamespace()
-	if namespace == "" {
-		namespace = client.Namespace
-	}
+	namespace := cmp.Or(policy.GetNamespace(), client.Namespace)
 	if out.chosen, err = o.policyOptions.fromCluster(ctx, s, client, policy, namespace); err != nil {
 		return nil, err
 	}
@@ -79,11 +82,7 @@ func policyAndPods(ctx context.Context, client *cluster.Client, t target) (v1alp
 // fromCluster brings a policy of the cluster into the lab of this machine. Nothing in the cluster is touched, and no credential
 // leaves it.
 func (o *frontingOptions) fromCluster(ctx context.Context, s *shell, name string, lab func(context.Context, *shell) error) error {
-	client, err := s.cluster()
-	if err != nil {
-		return err
-	}
-	found, err := o.find(ctx, s, client, name)
+	found, err := o.find(ctx, s, name)
 	if err != nil {
 		return err
 	}

@@ -39,15 +39,11 @@ type probe struct {
 
 // inCluster attacks a policy in a pod that is made for it and deleted afterwards.
 func (o *frontingOptions) inCluster(ctx context.Context, s *shell, name string) error {
-	client, err := s.cluster()
+	found, err := o.find(ctx, s, name)
 	if err != nil {
 		return err
 	}
-	found, err := o.find(ctx, s, client, name)
-	if err != nil {
-		return err
-	}
-	p := &probe{shell: s, chosen: found.chosen, client: client, namespace: found.chosen.namespace,
+	p := &probe{shell: s, chosen: found.chosen, client: found.client, namespace: found.chosen.namespace,
 		only: o.Only, deadline: s.now().Add(o.Timeout), families: found.families, like: found.like}
 	if p.name, err = podName(v1alpha1.ProbePrefix, s.rand); err != nil {
 		return err

@@ -20,7 +20,9 @@ func (s *shell) newProgress(total int) *progress {
 
 func (p *progress) row(row attack.Outcome) {
 	p.seen++
-	p.bad += len(attack.Bad([]attack.Outcome{row}))
+	if row.Bad() {
+		p.bad++
+	}
 	mark := p.u.Mark(ui.Good, "nothing leaked")
 	if p.bad > 0 {
 		mark = p.u.Mark(ui.Bad, fmt.Sprintf("%d bad", p.bad))

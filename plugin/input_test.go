@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/mitm"
 )
 
@@ -77,7 +78,7 @@ func TestObjects(t *testing.T) {
 	if upstream := read(t, filepath.Join(out, "tls", "upstream-ca.crt")); !strings.Contains(upstream, block(corp)) || strings.Contains(upstream, block(cert)) {
 		t.Error("the upstream's trust has to have the additional CA and not the policy's")
 	}
-	if bundle := read(t, filepath.Join(out, bundleFile)); !strings.Contains(bundle, corp[100:160]) || !strings.Contains(bundle, cert[100:160]) {
+	if bundle := read(t, filepath.Join(out, v1alpha1.BundleKey)); !strings.Contains(bundle, corp[100:160]) || !strings.Contains(bundle, cert[100:160]) {
 		t.Error("the workload's trust has to have both CAs")
 	}
 	found, err := filepath.Glob(filepath.Join(out, "sds-????????????????.json"))

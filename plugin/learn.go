@@ -17,6 +17,7 @@ import (
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
 	"github.com/netproxy/netproxy/plugin/internal/learn"
 	"github.com/netproxy/netproxy/plugin/internal/linediff"
+	"github.com/netproxy/netproxy/webhook/inject"
 )
 
 type learnOptions struct {
@@ -192,7 +193,7 @@ func warnOfRestarts(ctx context.Context, s *shell, client *cluster.Client, sourc
 	pods, err := client.Pods(ctx, source.namespace, source.selector)
 	for i := range pods {
 		for _, status := range pods[i].Status.InitContainerStatuses {
-			if status.Name == proxyContainer && status.RestartCount > 0 {
+			if status.Name == inject.ProxyContainer && status.RestartCount > 0 {
 				s.warn("the proxy of pod %s was restarted %d times: what it recorded before is missing", podKey(&pods[i]), status.RestartCount)
 			}
 		}

@@ -15,10 +15,8 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/internal/audit"
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
+	"github.com/netproxy/netproxy/webhook/inject"
 )
-
-// proxyContainer is the sidecar's name.
-const proxyContainer = "netproxy"
 
 // longestLine bounds a line of a log: a record has a host, a path and a few names.
 const longestLine = 1 << 20
@@ -127,7 +125,7 @@ func (st *stream) start(ctx context.Context, pod *corev1.Pod) {
 // proxyStarted: before that there is no log, and asking for it is an error.
 func proxyStarted(pod *corev1.Pod) bool {
 	for _, status := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-		if status.Name == proxyContainer {
+		if status.Name == inject.ProxyContainer {
 			return status.State.Waiting == nil || status.RestartCount > 0
 		}
 	}
@@ -135,7 +133,7 @@ func proxyStarted(pod *corev1.Pod) bool {
 }
 
 func (st *stream) read(ctx context.Context, namespace, pod string) error {
-	options := &corev1.PodLogOptions{TypeMeta: metav1.TypeMeta{}, Container: proxyContainer, Follow: st.source.follow}
+	options := &corev1.PodLogOptions{TypeMeta: metav1.TypeMeta{}, Container: inject.ProxyContainer, Follow: st.source.follow}
 	if st.source.since > 0 {
 		options.SinceSeconds = new(max(1, int64(st.source.since.Seconds())))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/api/v1alpha1/decode"
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
+	"github.com/netproxy/netproxy/plugin/internal/setup"
 )
 
 // rangeOptions are the ranges that count as private besides the built-in ones.
@@ -44,7 +45,7 @@ func (o *rangeOptions) ranges(ctx context.Context, s *shell, client *cluster.Cli
 
 // readRanges are the ranges in the cluster's defaults; none if there are no defaults.
 func readRanges(ctx context.Context, client *cluster.Client) ([]netip.Prefix, error) {
-	const namespace = ownNamespace
+	const namespace = setup.Namespace
 	where := "ConfigMap " + namespace + "/" + v1alpha1.DefaultsConfigMap
 	defaults, err := client.ConfigMap(ctx, namespace, v1alpha1.DefaultsConfigMap)
 	switch {

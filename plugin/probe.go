@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/miekg/dns"
 	"github.com/spf13/cobra"
@@ -122,7 +121,7 @@ func (p *probeRun) attack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = p.print(probeEvent{Event: probeStart, Total: o.total()})
+	err = p.print(probeEvent{Event: probeStart, Total: len(attack.Select(o.Only))})
 	progress := func(row attack.Outcome) { err = errors.Join(err, p.print(probeEvent{Event: probeRow, Row: &row})) }
 	_, runErr := attack.Run(ctx, attack.Options{Lab: r.lab, Pod: r.pod, Target: r.target, Only: o.Only, Progress: progress})
 	if err := r.closeLab(errors.Join(runErr, err)); err != nil {
@@ -149,17 +148,6 @@ func (p *probeRun) options() (probeOptions, error) {
 		return o, fmt.Errorf("reading %s: %w", probeOptionsFile, err)
 	}
 	return o, nil
-}
-
-// total is how many scenarios will run.
-func (o probeOptions) total() int {
-	count := 0
-	for _, s := range attack.Scenarios() {
-		if len(o.Only) == 0 || slices.Contains(o.Only, s.ID) {
-			count++
-		}
-	}
-	return count
 }
 
 // join puts the lab around the pod.

@@ -14,12 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/mitm"
 	"github.com/netproxy/netproxy/xds"
 )
-
-// bundleFile is what the workload trusts, as in the policy's Secret.
-const bundleFile = "ca-bundle.crt"
 
 // redacted stands for a key or a credential in what is printed.
 const redacted = "[redacted]"
@@ -153,7 +151,7 @@ func (r *rendering) files(s *shell) (xds.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := append(files[:len(files):len(files)], xds.File{Name: bundleFile, Data: r.certs.workload.PEM()})
+	whole := append(files[:len(files):len(files)], xds.File{Name: v1alpha1.BundleKey, Data: r.certs.workload.PEM()})
 	if err := whole.CheckSize(); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.title(), err)
 	}
@@ -262,7 +260,7 @@ func (o *renderOptions) write(s *shell, r *rendering, store *caStore) error {
 			return err
 		}
 	}
-	extra := map[string][]byte{bundleFile: r.certs.workload.PEM()}
+	extra := map[string][]byte{v1alpha1.BundleKey: r.certs.workload.PEM()}
 	if r.certs.ca != nil {
 		extra[caCertFile] = r.certs.ca.CertificatePEM()
 	}

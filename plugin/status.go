@@ -15,9 +15,6 @@ import (
 	"github.com/netproxy/netproxy/plugin/internal/ui"
 )
 
-// ownNamespace is where netproxy is installed if nobody says otherwise.
-const ownNamespace = "netproxy-system"
-
 // lookEvery is how often a live view looks.
 const lookEvery = time.Second
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/netproxy/netproxy/api/v1alpha1"
 	"github.com/netproxy/netproxy/plugin/internal/cluster"
+	"github.com/netproxy/netproxy/plugin/internal/setup"
 	"github.com/netproxy/netproxy/webhook/inject"
 	"github.com/netproxy/netproxy/webhook/selection"
 )
@@ -119,7 +120,7 @@ func (v *viewer) pods(ctx context.Context, p v1alpha1.Policy) ([]corev1.Pod, err
 		}
 	}
 	return slices.DeleteFunc(all, func(pod corev1.Pod) bool {
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || inject.CountsAsProbe(&pod) {
+		if ended(&pod) || inject.CountsAsProbe(&pod) {
 			return true
 		}
 		carries := pod.Labels[v1alpha1.LabelPolicy] == p.GetName() && pod.Labels[v1alpha1.LabelPolicyKind] == kindOf(p)
@@ -135,7 +136,7 @@ func (v *viewer) namespaces(ctx context.Context, p *v1alpha1.ClusterEgressPolicy
 	}
 	out := map[string]bool{}
 	for i := range all {
-		out[all[i].Name] = selection.SelectsNamespace(p, selection.Namespace{Name: all[i].Name, Labels: all[i].Labels}, ownNamespace)
+		out[all[i].Name] = selection.SelectsNamespace(p, selection.Namespace{Name: all[i].Name, Labels: all[i].Labels}, setup.Namespace)
 	}
 	return out, nil
 }

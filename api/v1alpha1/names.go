@@ -98,6 +98,14 @@ const (
 	DefaultsPrivateRangesKey = "privateRanges"
 )
 
+// ResourceOf is the plural by which the API server knows a kind of policy.
+func ResourceOf(kind string) string {
+	if kind == KindClusterEgressPolicy {
+		return "clusteregresspolicies"
+	}
+	return "egresspolicies"
+}
+
 // BundleKey is the key of the policy's Secret that holds its CAs and the additional ones as PEM. The public roots are not
 // in it: they are the same for all, and each pod adds them itself.
 const BundleKey = "ca-bundle.crt"

@@ -80,7 +80,7 @@ func (s *server) mayUpdate(ctx context.Context, user *authenticationv1.UserInfo,
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: map[string]authorizationv1.ExtraValue{},
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Verb: "update", Group: v1alpha1.Group, Version: v1alpha1.GroupVersion.Version, Resource: resourceOf(ref.Kind), Namespace: ref.Namespace, Name: ref.Name,
+			Verb: "update", Group: v1alpha1.Group, Version: v1alpha1.GroupVersion.Version, Resource: v1alpha1.ResourceOf(ref.Kind), Namespace: ref.Namespace, Name: ref.Name,
 		},
 	}}
 	for key, values := range user.Extra {
@@ -94,7 +94,7 @@ func (s *server) mayUpdate(ctx context.Context, user *authenticationv1.UserInfo,
 		return nil
 	}
 	return refusal{fmt.Sprintf("%q may not update %s%s, and %s: ask for the verb update on %s.%s, or attack the policy outside of the cluster, with kubectl netproxy test-fronting --local",
-		user.Username, ref, because(review.Status), why, resourceOf(ref.Kind), v1alpha1.Group)}
+		user.Username, ref, because(review.Status), why, v1alpha1.ResourceOf(ref.Kind), v1alpha1.Group)}
 }
 
 func because(status authorizationv1.SubjectAccessReviewStatus) string {
@@ -105,11 +105,4 @@ func because(status authorizationv1.SubjectAccessReviewStatus) string {
 		return " (" + status.EvaluationError + ")"
 	}
 	return ""
-}
-
-func resourceOf(kind string) string {
-	if kind == v1alpha1.KindClusterEgressPolicy {
-		return "clusteregresspolicies"
-	}
-	return "egresspolicies"
 }

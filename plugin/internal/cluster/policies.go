@@ -12,19 +12,6 @@ import (
 	"github.com/netproxy/netproxy/api/v1alpha1"
 )
 
-const (
-	egressPolicies        = "egresspolicies"
-	clusterEgressPolicies = "clusteregresspolicies"
-)
-
-// Resource is the plural that the API server knows a kind by.
-func Resource(kind string) string {
-	if kind == v1alpha1.KindClusterEgressPolicy {
-		return clusterEgressPolicies
-	}
-	return egressPolicies
-}
-
 // Kind of a policy; objects that come from the API server's typed answers carry none.
 func Kind(p v1alpha1.Policy) string {
 	if _, ok := p.(*v1alpha1.ClusterEgressPolicy); ok {
@@ -49,7 +36,7 @@ func withKind(p v1alpha1.Policy) v1alpha1.Policy {
 // EgressPolicies lists those of a namespace, or of all if it is empty.
 func (c *Client) EgressPolicies(ctx context.Context, namespace string) ([]v1alpha1.Policy, error) {
 	var list v1alpha1.EgressPolicyList
-	if err := c.list(ctx, c.policy, egressPolicies, namespace, &metav1.ListOptions{}, &list); err != nil {
+	if err := c.list(ctx, c.policy, v1alpha1.ResourceOf(v1alpha1.KindEgressPolicy), namespace, &metav1.ListOptions{}, &list); err != nil {
 		return nil, err
 	}
 	var out []v1alpha1.Policy
@@ -62,7 +49,7 @@ func (c *Client) EgressPolicies(ctx context.Context, namespace string) ([]v1alph
 // ClusterEgressPolicies lists the cluster-wide ones.
 func (c *Client) ClusterEgressPolicies(ctx context.Context) ([]v1alpha1.Policy, error) {
 	var list v1alpha1.ClusterEgressPolicyList
-	if err := c.list(ctx, c.policy, clusterEgressPolicies, "", &metav1.ListOptions{}, &list); err != nil {
+	if err := c.list(ctx, c.policy, v1alpha1.ResourceOf(v1alpha1.KindClusterEgressPolicy), "", &metav1.ListOptions{}, &list); err != nil {
 		return nil, err
 	}
 	var out []v1alpha1.Policy
@@ -78,7 +65,7 @@ func (c *Client) Policy(ctx context.Context, kind, namespace, name string) (v1al
 		namespace = ""
 	}
 	out := empty(kind)
-	if err := c.get(ctx, c.policy, Resource(kind), namespace, name, out); err != nil {
+	if err := c.get(ctx, c.policy, v1alpha1.ResourceOf(kind), namespace, name, out); err != nil {
 		return nil, err
 	}
 	return withKind(out), nil
@@ -113,7 +100,7 @@ func (c *Client) Apply(ctx context.Context, p v1alpha1.Policy, options ApplyOpti
 		return nil, err
 	}
 	request := c.policy.Patch(types.ApplyPatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
-		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Param("fieldValidation", "Strict").Body(intent)
+		Resource(v1alpha1.ResourceOf(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Param("fieldValidation", "Strict").Body(intent)
 	if options.DryRun != Store {
 		request = request.Param("dryRun", string(options.DryRun))
 	}
@@ -165,7 +152,7 @@ func (c *Client) Annotate(ctx context.Context, p v1alpha1.Policy, annotations ma
 	}
 	out := empty(Kind(p))
 	err = c.policy.Patch(types.MergePatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
-		Resource(Resource(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Body(patch).Do(ctx).Into(out)
+		Resource(v1alpha1.ResourceOf(Kind(p))).Name(p.GetName()).Param("fieldManager", FieldManager).Body(patch).Do(ctx).Into(out)
 	if err != nil {
 		return nil, Explain(err)
 	}
@@ -175,5 +162,5 @@ func (c *Client) Annotate(ctx context.Context, p v1alpha1.Policy, annotations ma
 // DropFinalizers lets a policy go when nobody is left who would.
 func (c *Client) DropFinalizers(ctx context.Context, p v1alpha1.Policy) error {
 	return Explain(c.policy.Patch(types.MergePatchType).NamespaceIfScoped(p.GetNamespace(), p.GetNamespace() != "").
-		Resource(Resource(Kind(p))).Name(p.GetName()).Body([]byte(`{"metadata":{"finalizers":null}}`)).Do(ctx).Error())
+		Resource(v1alpha1.ResourceOf(Kind(p))).Name(p.GetName()).Body([]byte(`{"metadata":{"finalizers":null}}`)).Do(ctx).Error())
 }

@@ -80,16 +80,9 @@ func Run(ctx context.Context, o Options) ([]Outcome, error) {
 	for _, name := range []string{stranger, "*." + stranger} {
 		o.Lab.World.Add(name, attackerAddrs(o.Lab)...)
 	}
-	only := map[string]bool{}
-	for _, id := range o.Only {
-		only[id] = true
-	}
 	r := runner{Options: o, names: newMisleader(o.Lab, o.Pod)}
 	var out []Outcome
-	for _, s := range r.order(Scenarios()) {
-		if len(only) > 0 && !only[s.ID] {
-			continue
-		}
+	for _, s := range r.order(Select(o.Only)) {
 		row, err := r.attempt(ctx, s)
 		if err != nil {
 			return InOrder(out), err
@@ -164,16 +157,17 @@ func Scenarios() []Scenario {
 	return out
 }
 
-// Bad returns the rows that are a leak or a failure.
-func Bad(rows []Outcome) []Outcome {
-	var out []Outcome
-	for _, r := range rows {
-		if r.Result == Leak || r.Result == Fail {
-			out = append(out, r)
-		}
+// Select are the scenarios with these IDs, or all if none is named.
+func Select(ids []string) []Scenario {
+	all := Scenarios()
+	if len(ids) == 0 {
+		return all
 	}
-	return out
+	return slices.DeleteFunc(all, func(s Scenario) bool { return !slices.Contains(ids, s.ID) })
 }
+
+// Bad says whether the row is a leak or a failure.
+func (o Outcome) Bad() bool { return o.Result == Leak || o.Result == Fail }
 
 // errSkip says why a scenario does not apply.
 type errSkip string

@@ -92,6 +92,17 @@ spec:
       containers: [{name: app, image: "netproxy.test/curl:1", imagePullPolicy: Never, command: [sleep, "86400"]}]
 `
 
+// twoAgents waits for the pods of the workload.
+func (e *env) twoAgents(t *testing.T) {
+	t.Helper()
+	e.eventually(t, time.Minute, func() string {
+		if pods := e.podsOf(t, "app=agent"); len(pods) != 2 {
+			return "no two pods"
+		}
+		return ""
+	})
+}
+
 // TestPlugin leads a policy through its life with the verbs that a person would use.
 func TestPlugin(t *testing.T) {
 	e := newEnv(t, 5*time.Minute, "webhook", "init", "envoy", "curl")
@@ -110,12 +121,7 @@ func TestPlugin(t *testing.T) {
 	}
 	config, _ := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]string{"name": "world"}, "data": map[string]string{"ca.crt": string(ca)}})
 	e.apply(t, agentDeployment+"---\n"+string(config))
-	e.eventually(t, time.Minute, func() string {
-		if pods := e.podsOf(t, "app=agent"); len(pods) != 2 {
-			return "no two pods"
-		}
-		return ""
-	})
+	e.twoAgents(t)
 
 	policy := p.want(t, 0, "", nil, "create", "policy", "agent", "--selector", "app=agent", "--mitm", "api.plugin.example", "--allow", "GET https://api.plugin.example/v1/*",
 		"--resolution", "any", "--audit", "all", "--dry-run=client", "-o", "yaml").out + "  trust: {additionalCAs: [{configMapRef: {name: world, key: ca.crt}}]}\n"

@@ -131,12 +131,7 @@ func TestVerbs(t *testing.T) {
 	p := newPlugin(t, e)
 	e.name(t, "api.verbs.example")
 	e.apply(t, agentStatefulSet)
-	e.eventually(t, time.Minute, func() string {
-		if pods := e.podsOf(t, "app=agent"); len(pods) != 2 {
-			return "no two pods"
-		}
-		return ""
-	})
+	e.twoAgents(t)
 	policy := p.want(t, 0, "", nil, "create", "policy", "agent", "--selector", "app=agent", "--mitm", "api.verbs.example", "--allow", "GET https://api.verbs.example/v1/*",
 		"--header", "api.verbs.example:Authorization=secret/openai/api-key", "--resolution", "any", "--audit", "all", "--dry-run=client", "-o", "yaml").out +
 		"  trust: {additionalCAs: [{configMapRef: {name: world-ca, key: ca.crt}}]}\n"
